@@ -1,0 +1,31 @@
+"""Firemesh emulates event-driven sparse DNN accelerators, cycle by cycle."""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Machine", "Network", "Result", "load", "machine", "run"]
+
+if TYPE_CHECKING:
+    from .emulator.machine import Machine, machine
+    from .emulator.result import Result
+    from .emulator.run import run
+    from .models.network import Network
+    from .models.zoo import load
+
+_WHERE = {
+    "Machine": "emulator.machine",
+    "machine": "emulator.machine",
+    "Result": "emulator.result",
+    "run": "emulator.run",
+    "Network": "models.network",
+    "load": "models.zoo",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use, so that ``import firemesh`` costs nothing."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'firemesh' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

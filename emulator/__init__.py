@@ -1,0 +1,1 @@
+"""The machine: description, mapping, execution, engine, energy and command line."""

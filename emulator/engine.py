@@ -1,0 +1,166 @@
+"""The engine: the one clock that steps network, PEs and storage PE together."""
+
+from enum import IntEnum
+from typing import Any
+
+import numba
+
+from ..noc.router import Packets, Ports
+from .state import Clock, Columns, Flow, Kind, LayerArrays, Memory, Multicast, Params, PeState
+
+EVENT, END, FIRED, FIRED_END = int(Kind.EVENT), int(Kind.END), int(Kind.FIRED), int(Kind.FIRED_END)
+TREE, CHAIN = int(Multicast.TREE), int(Multicast.CHAIN)
+STORAGE = int(Memory.STORAGE)
+MESSAGE, COPY, ENDS = int(Flow.MESSAGE), int(Flow.COPY), int(Flow.ENDS)
+ANNOUNCED, ARRIVED = int(Flow.ANNOUNCED), int(Flow.ARRIVED)
+CYCLE, ACTIVE, PACKETS = int(Clock.CYCLE), int(Clock.ACTIVE), int(Clock.PACKETS)
+EVENT_BYTES = 8
+PATIENCE_CYCLES = 10_000
+
+
+class EngineStatus(IntEnum):
+    """Why `advance` came back."""
+
+    DONE = 0
+    """The layer's last cycle is over."""
+    UNTIL = 1
+    GROW = 2
+    """A column table is nearly full."""
+    WEDGED = 3
+    NO_ROUTE = 4
+
+
+SENTENCES = {
+    EngineStatus.WEDGED: f"nothing has moved for {PATIENCE_CYCLES} cycles: the network is wedged; "
+    "use a deadlock-free routing or deeper FIFOs",
+    EngineStatus.NO_ROUTE: "a packet met a node without a route; declare its destination set",
+}
+
+DONE, UNTIL, GROW = int(EngineStatus.DONE), int(EngineStatus.UNTIL), int(EngineStatus.GROW)
+WEDGED, NO_ROUTE = int(EngineStatus.WEDGED), int(EngineStatus.NO_ROUTE)
+
+
+@numba.njit(cache=True)
+def collect(s: PeState, ports: Ports, packets: Packets, out: Columns, cycle: int) -> bool:
+    """Take a flit delivered to storage: an output is written, a PE's end-of-data counted."""
+    number = ports.rx[0]
+    if number < 0:
+        return False
+    source = packets.source[number]
+    s.got[0, source] += 1
+    if s.got[0, source] == packets.flits[number]:
+        s.got[0, source] = 0
+        if packets.kind[number] == FIRED:
+            at = out.received[0]
+            out.received_cycle[0, at] = cycle
+            out.received_packet[0, at] = number
+            out.received[0] = at + 1
+            out.counts[0, STORAGE, 1] += 1
+            out.bytes[0, STORAGE, 1] += EVENT_BYTES
+            s.flow[ARRIVED] += 1
+        else:
+            s.flow[ENDS] += 1
+            s.flow[ANNOUNCED] += packets.item[number]
+    return True
+
+
+@numba.njit(cache=True)
+def inject(
+    q: Params, la: LayerArrays, s: PeState, ports: Ports, packets: Packets, out: Columns, cycle: int
+) -> bool:
+    """Offer the next packet of the messages; return whether there was one."""
+    message = s.flow[MESSAGE]
+    if ports.tx[0] >= 0 or message >= q.n_messages:
+        return False
+    group = la.message_set[message]
+    first = la.set_first[group]
+    copies = 1
+    if q.multicast == TREE:
+        destinations = la.set_tree[group]
+    elif q.multicast == CHAIN:
+        destinations = la.single[la.chain_next[group, 0]]
+    else:
+        copies = la.set_first[group + 1] - first
+        destinations = la.single[la.set_member[first + s.flow[COPY]]]
+    number = s.clock[PACKETS]
+    s.clock[PACKETS] += 1
+    packets.source[number] = 0
+    packets.destinations[number] = destinations
+    packets.flits[number] = q.event_flits
+    packets.kind[number] = EVENT if message < q.n_events else END
+    packets.item[number] = message
+    packets.created[number] = cycle
+    ports.tx[0] = number
+    if message < q.n_events:
+        out.counts[0, STORAGE, 0] += 1
+        out.bytes[0, STORAGE, 0] += EVENT_BYTES
+    s.flow[COPY] += 1
+    if s.flow[COPY] == copies:
+        s.flow[MESSAGE] += 1
+        s.flow[COPY] = 0
+    return True
+
+
+@numba.njit(cache=True)
+def is_full(s: PeState, packets: Packets, out: Columns) -> bool:
+    """Tell whether one more cycle could overflow a column table."""
+    n_nodes = len(out.received)
+    most = 0
+    for node in range(n_nodes):
+        most = max(most, out.received[node])
+    for p in range(n_nodes - 1):
+        for kind in range(out.bursts.shape[0]):
+            if out.bursts[kind, p] >= out.burst_cycle.shape[2]:
+                return True
+    return (
+        most >= out.received_cycle.shape[1]
+        or s.clock[PACKETS] + n_nodes > len(packets.source)
+        or out.fired[0] + n_nodes > len(out.fired_output)
+    )
+
+
+@numba.njit(cache=True)
+def advance(
+    step: Any, net: Any, cycle_of_pes: Any, q: Params, la: LayerArrays, s: PeState,
+    ports: Ports, packets: Packets, out: Columns, until: int,
+) -> int:  # fmt: skip
+    """Run a layer until it is done, or until cycle ``until``.
+
+    Parameters
+    ----------
+    step : first-class function
+        The router's kernel, see `firemesh.noc.router`.
+    net : NamedTuple
+        The router's state.
+    cycle_of_pes : first-class function
+        `firemesh.emulator.pe.cycle_of_pes`.
+    q, la, s, ports, packets, out
+        Layer, state, wires and columns.
+    until : int
+        Cycle before which to return.
+
+    Returns
+    -------
+    int
+        An `EngineStatus`; ``s.clock[CYCLE]`` is the next cycle.
+    """
+    n_active = 0
+    for p in range(len(la.is_active)):
+        n_active += la.is_active[p]
+    while s.clock[CYCLE] < until:
+        if is_full(s, packets, out):
+            return GROW
+        cycle = s.clock[CYCLE]
+        if step(net, ports, packets, cycle) != 0:
+            return NO_ROUTE
+        is_active = cycle_of_pes(q, la, s, ports, packets, out, cycle) != 0
+        is_active |= collect(s, ports, packets, out, cycle)
+        is_active |= inject(q, la, s, ports, packets, out, cycle)
+        s.clock[CYCLE] = cycle + 1
+        if is_active:
+            s.clock[ACTIVE] = cycle
+        elif cycle - s.clock[ACTIVE] > PATIENCE_CYCLES:
+            return WEDGED
+        if s.flow[ENDS] == n_active and s.flow[ANNOUNCED] == s.flow[ARRIVED]:
+            return DONE
+    return UNTIL

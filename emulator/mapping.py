@@ -1,0 +1,328 @@
+"""Which PE holds which filters, psums and weight rows.
+
+Source: "Multiply-and-Fire (MNF)", section 5.3, with Eq. 1 corrected: as printed it gives one PE for
+the paper's own example, whose text says two.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .machine import Machine, Pe
+from .shape import ConvShape
+
+
+class MappingError(ValueError):
+    """A layer that does not fit the machine; one sentence with the numbers and the way out."""
+
+
+def conv_pes(
+    ofmap: tuple[int, int],
+    kernel: tuple[int, int],
+    c_in: int,
+    c_out: int,
+    psums: int,
+    weights: int,
+) -> int:
+    """Return the fewest PEs for a convolution (Eq. 1, corrected).
+
+    Parameters
+    ----------
+    ofmap, kernel : (int, int)
+        Sides.
+    c_in, c_out : int
+        Channels of a convolution group, and filters.
+    psums, weights : int
+        Psums and weights that a PE holds (N and W).
+
+    Returns
+    -------
+    int
+        ``max(ceil(c_out / floor(N / (w*h))), ceil(k*k*c_in*c_out / W))``; 0 when a PE cannot hold
+        one channel of the ofmap, so that bands of rows are needed.
+    """
+    maps = psums // (ofmap[0] * ofmap[1])
+    if maps == 0:
+        return 0
+    return max(-(-c_out // maps), -(-kernel[0] * kernel[1] * c_in * c_out // weights))
+
+
+def fully_connected_pes(inputs: int, outputs: int, psums: int, weights: int) -> int:
+    """Return the fewest PEs for a fully connected layer (Eq. 2).
+
+    A neuron's weights may be split between PEs.
+    """
+    return max(-(-outputs // psums), -(-inputs * outputs // weights))
+
+
+@dataclass(frozen=True)
+class FilterGroup:
+    """Filters that are computed side by side in one PE.
+
+    Parameters
+    ----------
+    pe : int
+    number : int
+        Of the PE's filter groups.
+    conv_group : int
+    first, size : int
+        Filters of the layer.
+    """
+
+    pe: int
+    number: int
+    conv_group: int
+    first: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A layer on the machine.
+
+    Parameters
+    ----------
+    shape : ConvShape
+    tile : (int, int)
+        A x B kernel positions per row.
+    filters : int
+        F, filters of a filter group.
+    groups : tuple of FilterGroup
+        In the order in which they were dealt.
+    n_pes : int
+    modules, lanes : int
+    """
+
+    shape: ConvShape
+    tile: tuple[int, int]
+    filters: int
+    groups: tuple[FilterGroup, ...]
+    n_pes: int
+    modules: int
+    lanes: int
+
+    @property
+    def bank_rows(self) -> int:
+        """NY: rows of words that one filter group takes in a bank."""
+        return self._bank(0)
+
+    @property
+    def bank_columns(self) -> int:
+        """NX: columns of words that one filter group takes in a bank."""
+        return self._bank(1)
+
+    def _bank(self, axis: int) -> int:
+        e = self.shape.window.ofmap_step(axis)
+        return e * -(-self.shape.window.ofmap[axis] // (e * self.tile[axis]))
+
+    def groups_of(self, pe: int) -> list[FilterGroup]:
+        """Return a PE's filter groups."""
+        return [group for group in self.groups if group.pe == pe]
+
+    @property
+    def most_groups(self) -> int:
+        """Filter groups of the busiest PE."""
+        return max(group.number for group in self.groups) + 1
+
+    @property
+    def bank_words(self) -> int:
+        """Words that the busiest PE's fullest bank holds."""
+        return self.most_groups * self.bank_rows * self.bank_columns
+
+    def word(self, number: int, position: int, y: int, x: int) -> tuple[int, int]:
+        """Return module and word of the psums of filters ``position`` of group ``number`` at (y, x).
+
+        Parameters
+        ----------
+        number : int
+            Filter group of the PE.
+        position : int
+            Filter inside the group, 0 .. F-1.
+        y, x : int
+            Position in the ofmap.
+        """
+        e_y, e_x = self.shape.window.ofmap_step(0), self.shape.window.ofmap_step(1)
+        a, b = self.tile
+        module = ((y // e_y) % a * b + (x // e_x) % b) * (self.modules // (a * b))
+        row = y // (e_y * a) * e_y + y % e_y
+        column = x // (e_x * b) * e_x + x % e_x
+        return (
+            module + position // self.lanes,
+            (number * self.bank_rows + row) * self.bank_columns + column,
+        )
+
+
+def _deal(shape: ConvShape, filters: int, n_pes: int) -> Iterator[FilterGroup]:
+    held = [0] * n_pes
+    pe = 0
+    for conv_group in range(shape.groups):
+        start = conv_group * shape.group_filters
+        for first in range(start, start + shape.group_filters, filters):
+            size = min(filters, start + shape.group_filters - first)
+            yield FilterGroup(pe, held[pe], conv_group, first, size)
+            held[pe] += 1
+            pe = (pe + 1) % n_pes
+
+
+def _mean_runs(shape: ConvShape, tile: tuple[int, int]) -> float:
+    mean = 1.0
+    for axis in (0, 1):
+        taps = shape.taps(axis)
+        mean *= sum(-(-n // tile[axis]) for n in taps) / len(taps)
+    return mean
+
+
+def with_tile(shape: ConvShape, tile: tuple[int, int], pe: Pe, n_pes: int) -> Mapping:
+    """Return the mapping of a layer with a given tile."""
+    filters = pe.multipliers // (tile[0] * tile[1])
+    groups = tuple(_deal(shape, filters, n_pes))
+    return Mapping(shape, tile, filters, groups, n_pes, pe.modules, pe.lanes)
+
+
+def row_cycles(mapping: Mapping) -> float:
+    """Return the busiest PE's cycles per activation from shapes alone, meant over phases."""
+    return mapping.most_groups / mapping.shape.groups * _mean_runs(mapping.shape, mapping.tile)
+
+
+def _least_pes(shape: ConvShape, pe: Pe) -> str:
+    psums = pe.bank_words * pe.modules * pe.lanes
+    needed = conv_pes(
+        shape.window.ofmap,
+        shape.window.kernel,
+        shape.group_channels,
+        shape.filters,
+        psums,
+        pe.weight_bytes,
+    )
+    return f"at least {needed} PEs (Eq. 1)" if needed else f"more than {psums} psums per PE (Eq. 1)"
+
+
+def map_layer(name: str, shape: ConvShape, machine: Machine) -> Mapping:
+    """Choose tile and filter groups of a layer.
+
+    With ``tile: auto`` the tile with the fewest `row_cycles`; among equals the larger, then the
+    first of 3x3, 3x1, 1x3, 1x1.
+
+    Raises
+    ------
+    MappingError
+        When one band and one wave do not hold the layer's psums.
+    """
+    pe = machine.pe
+    tiles = [t for t in pe.tiles if pe.tile in ("auto", f"{t[0]}x{t[1]}")]
+    options = [with_tile(shape, tile, pe, machine.n_pes) for tile in tiles]
+    best = min(options, key=lambda m: (row_cycles(m), -m.tile[0] * m.tile[1]))
+    if best.bank_words > pe.bank_words:
+        height, width = shape.window.ofmap
+        raise MappingError(
+            f"layer {name}: its {shape.filters} x {height} x {width} psums need {best.bank_words} "
+            f"words in a psum bank of the busiest PE, which holds {pe.bank_words}; use a machine "
+            f"with {_least_pes(shape, pe)}, or with pe.psum_bank_bytes of at least "
+            f"{best.bank_words * 4 * pe.lanes}"
+        )
+    return best
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A layer's weight rows, sorted by PE, channel of the PE, phase, filter group and tile.
+
+    Parameters
+    ----------
+    first : int64[n_pes + 1]
+        Rows of each PE.
+    pointer_first : int64[n_pes + 1]
+        Pointers of each PE.
+    pointer : int64[n_pointers + 1]
+        Rows of (channel of the PE, phase).
+    place : int32[n_rows, 3]
+        Filter group of the PE, first tap in y, first tap in x.
+    weight : int16[n_rows, A*B, F]
+    effectual : int32[n_rows, A*B]
+        Weights that differ from zero.
+    group_rank : int64[n_pes, convolution groups]
+        Which of the PE's convolution groups it is; -1 for none.
+    """
+
+    first: NDArray[np.int64]
+    pointer_first: NDArray[np.int64]
+    pointer: NDArray[np.int64]
+    place: NDArray[np.int32]
+    weight: NDArray[np.int16]
+    effectual: NDArray[np.int32]
+    group_rank: NDArray[np.int64]
+
+
+def _phase_taps(shape: ConvShape, axis: int, phase: int) -> list[int]:
+    s, d = shape.window.strides[axis], shape.window.dilations[axis]
+    return [k for k in range(shape.window.kernel[axis]) if (k * d) % s == phase]
+
+
+def _tiles(shape: ConvShape, tile: tuple[int, int]) -> Iterator[tuple[int, int, int, list[int], list[int]]]:
+    """Yield (phase, first tap y, first tap x, kernel rows, kernel columns) of each tile."""
+    for phase_y in range(shape.window.strides[0]):
+        for phase_x in range(shape.window.strides[1]):
+            rows = _phase_taps(shape, 0, phase_y)
+            columns = _phase_taps(shape, 1, phase_x)
+            for y in range(0, len(rows), tile[0]):
+                for x in range(0, len(columns), tile[1]):
+                    phase = phase_y * shape.window.strides[1] + phase_x
+                    yield phase, y, x, rows[y : y + tile[0]], columns[x : x + tile[1]]
+
+
+def weight_rows(mapping: Mapping, weight: NDArray[np.int16], keep_zero: bool) -> Rows:
+    """Cut a layer's weights into rows.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    weight : int16[k, c/groups, r, s]
+        Weights less their zero points.
+    keep_zero : bool
+        Also store rows that are all zero.
+    """
+    shape, (a, b), n_filters = mapping.shape, mapping.tile, mapping.filters
+    channels = shape.group_channels
+    groups = mapping.groups
+    filled = np.zeros((len(groups), channels, *shape.window.kernel, n_filters), np.int16)
+    for i, group in enumerate(groups):
+        part = weight[group.first : group.first + group.size]
+        filled[i, ..., : group.size] = part.transpose(1, 2, 3, 0)
+    rank = np.full((mapping.n_pes, shape.groups), -1, np.int64)
+    for group in groups:
+        if rank[group.pe, group.conv_group] < 0:
+            rank[group.pe, group.conv_group] = rank[group.pe].max() + 1
+    pe = np.array([group.pe for group in groups])
+    number = np.array([group.number for group in groups])
+    base = np.array([rank[group.pe, group.conv_group] * channels for group in groups])
+    keys, data = [], []
+    for phase, y, x, kernel_rows, kernel_columns in _tiles(shape, (a, b)):
+        block = np.zeros((len(groups), channels, a, b, n_filters), np.int16)
+        cut = filled[:, :, kernel_rows][:, :, :, kernel_columns]
+        block[:, :, : len(kernel_rows), : len(kernel_columns)] = cut
+        block = block.reshape(len(groups), channels, a * b, n_filters)
+        kept = np.nonzero(block.any(axis=(2, 3)) | keep_zero)
+        of = kept[0]
+        key = (pe[of], base[of] + kept[1], phase, number[of], y, x)
+        keys.append(np.stack(np.broadcast_arrays(*key)))
+        data.append(block[kept])
+    key = np.concatenate(keys, axis=1)
+    order = np.lexsort(key[::-1])
+    of_pe, channel, phase_of, group_of, tap_y, tap_x = key[:, order]
+    rows = np.concatenate(data)[order]
+    n_phases = shape.window.strides[0] * shape.window.strides[1]
+    n_pointers = (rank.max(axis=1) + 1) * channels * n_phases
+    pointer_first = np.concatenate([[0], np.cumsum(n_pointers)])
+    at_pointer = pointer_first[of_pe] + channel * n_phases + phase_of
+    pointer = np.searchsorted(at_pointer, np.arange(pointer_first[-1] + 1))
+    return Rows(
+        first=np.searchsorted(of_pe, np.arange(mapping.n_pes + 1)),
+        pointer_first=pointer_first,
+        pointer=pointer,
+        place=np.stack([group_of, tap_y, tap_x], axis=1).astype(np.int32),
+        weight=rows,
+        effectual=np.count_nonzero(rows, axis=2).astype(np.int32),
+        group_rank=rank,
+    )

@@ -1,0 +1,448 @@
+"""The PEs' kernels: router interface, load, dispatcher, MAC cluster and fire phase, cycle by cycle.
+
+Each stage judges the FIFO counts of the cycle's start, so the order of stages and PEs cannot
+matter. `docs/mnf-cycles.md` defines every cycle, slot and access.
+"""
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ..noc.router import Packets, Ports, make_packets, make_ports
+from .slots import Cause
+from .state import (
+    Burst,
+    Clock,
+    Columns,
+    Event,
+    Field,
+    Kind,
+    LayerArrays,
+    Memory,
+    Multicast,
+    Params,
+    PeState,
+    Ring,
+    example,
+)
+
+EXECUTED, INEFFECTUAL = int(Cause.EXECUTED), int(Cause.INEFFECTUAL)
+BORDER, TILE, CHANNEL = int(Cause.BORDER), int(Cause.TILE), int(Cause.CHANNEL)
+FIRE, FIRE_PORT, HAZARD = int(Cause.FIRE), int(Cause.FIRE_PORT), int(Cause.HAZARD)
+PEER, INJECT, DECODE = int(Cause.PEER), int(Cause.INJECT), int(Cause.DECODE)
+DRAIN, UNUSED = int(Cause.DRAIN), int(Cause.UNUSED)
+EVENT_FIFO, POINTER, INDEX = int(Memory.EVENT_FIFO), int(Memory.POINTER), int(Memory.INDEX)
+WEIGHT, PSUM, BIAS = int(Memory.WEIGHT), int(Memory.PSUM), int(Memory.BIAS)
+LOAD_BURST, MAC_BURST, FIRE_BURST = int(Burst.LOAD), int(Burst.MAC), int(Burst.FIRE)
+EVENT_PACKET, END_PACKET = int(Kind.EVENT), int(Kind.END)
+FIRED_PACKET, FIRED_END_PACKET = int(Kind.FIRED), int(Kind.FIRED_END)
+CODE, IN_CHANNEL, IN_PHASE = int(Event.CODE), int(Event.CHANNEL), int(Event.PHASE)
+LOW_Y, TAP_Y, JUMP_Y = int(Event.LOW_Y), int(Event.TAP_Y), int(Event.JUMP_Y)
+LOW_X, TAP_X, JUMP_X = int(Event.LOW_X), int(Event.TAP_X), int(Event.JUMP_X)
+EVENTS, FORWARD, ROWS = int(Ring.EVENTS), int(Ring.FORWARD), int(Ring.ROWS)
+MACS, GROUPS = int(Ring.MACS), int(Ring.GROUPS)
+TAKEN, ENDED, PHASE = int(Field.TAKEN), int(Field.END), int(Field.PHASE)
+CURRENT, ROW, ROW_END = int(Field.EVENT), int(Field.ROW), int(Field.ROW_END)
+CHUNK, STEP, SENT = int(Field.CHUNK), int(Field.STEP), int(Field.FIRED)
+PACKETS = int(Clock.PACKETS)
+CHAIN = int(Multicast.CHAIN)
+MULTIPLY_PHASE, FIRE_PHASE, DONE_PHASE = 0, 1, 2
+MESSAGE_BYTES, POINTER_BYTES, INDEX_BYTES, PSUM_BYTES, BIAS_BYTES = 8, 4, 2, 4, 4
+
+
+@numba.njit(cache=True)
+def push(s: PeState, p: int, ring: int, first: int, second: int, third: int) -> None:
+    """Put an entry behind the others of a FIFO; the caller has made sure of its place."""
+    at = s.ring[p, ring, 0] + s.ring[p, ring, 1]
+    if at >= s.depth[ring]:
+        at -= s.depth[ring]
+    s.fifo[p, ring, at, 0] = first
+    s.fifo[p, ring, at, 1] = second
+    s.fifo[p, ring, at, 2] = third
+    s.ring[p, ring, 1] += 1
+
+
+@numba.njit(cache=True)
+def drop(s: PeState, p: int, ring: int) -> None:
+    """Remove the oldest entry of a FIFO."""
+    following = s.ring[p, ring, 0] + 1
+    s.ring[p, ring, 0] = following if following < s.depth[ring] else 0
+    s.ring[p, ring, 1] -= 1
+
+
+@numba.njit(cache=True)
+def count(out: Columns, node: int, memory: int, op: int, accesses: int, size: int) -> None:
+    """Count accesses of ``size`` bytes each."""
+    out.counts[node, memory, op] += accesses
+    out.bytes[node, memory, op] += accesses * size
+
+
+@numba.njit(cache=True)
+def note(out: Columns, kind: int, p: int, cycle: int, first: int, message: int) -> None:
+    """Note one step of a burst: the last burst goes on, or a new one begins."""
+    n = out.bursts[kind, p]
+    if (
+        n > 0
+        and out.burst_message[kind, p, n - 1] == message
+        and out.burst_cycle[kind, p, n - 1] + out.burst_count[kind, p, n - 1] == cycle
+    ):
+        out.burst_count[kind, p, n - 1] += 1
+        return
+    out.burst_cycle[kind, p, n] = cycle
+    out.burst_first[kind, p, n] = first
+    out.burst_message[kind, p, n] = message
+    out.burst_count[kind, p, n] = 1
+    out.bursts[kind, p] = n + 1
+
+
+@numba.njit(cache=True)
+def send(
+    packets: Packets,
+    ports: Ports,
+    clock: NDArray[np.int64],
+    node: int,
+    destinations: int,
+    kind: int,
+    item: int,
+    flits: int,
+    cycle: int,
+) -> None:
+    """Offer a packet."""
+    number = clock[PACKETS]
+    clock[PACKETS] += 1
+    packets.source[number] = node
+    packets.destinations[number] = destinations
+    packets.flits[number] = flits
+    packets.kind[number] = kind
+    packets.item[number] = item
+    packets.created[number] = cycle
+    ports.tx[node] = number
+
+
+@numba.njit(cache=True)
+def issue(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: int) -> bool:
+    """Issue the oldest row of the MAC FIFO; return False when it is held.
+
+    Multiplies and accumulates into int32 psums (wrapping), counts slots and psum accesses.
+    """
+    at = s.ring[p, MACS, 0]
+    row, message = s.fifo[p, MACS, at, 0], s.fifo[p, MACS, at, 1]
+    event = la.event[message]
+    group = np.int64(la.row[row, 0])
+    phase_y, phase_x = event[IN_PHASE] // q.phases_x, event[IN_PHASE] % q.phases_x
+    # touched taps of the row, and the ofmap rows and columns that they meet
+    first_y = max(la.row[row, 1], event[TAP_Y] - event[JUMP_Y])
+    first_x = max(la.row[row, 2], event[TAP_X] - event[JUMP_X])
+    last_y = min(la.row[row, 1] + q.tile_y - 1, event[TAP_Y])
+    last_x = min(la.row[row, 2] + q.tile_x - 1, event[TAP_X])
+    low_y = event[LOW_Y] + (event[TAP_Y] - last_y) * q.step_y
+    low_x = event[LOW_X] + (event[TAP_X] - last_x) * q.step_x
+    high_y = event[LOW_Y] + (event[TAP_Y] - first_y) * q.step_y
+    high_x = event[LOW_X] + (event[TAP_X] - first_x) * q.step_x
+    if q.forwarding == 0:
+        for k in range(2):
+            if (
+                s.flight[p, k, 0] >= cycle - 2
+                and s.flight[p, k, 1] == group
+                and s.flight[p, k, 2] <= high_y
+                and s.flight[p, k, 3] >= low_y
+                and s.flight[p, k, 4] <= high_x
+                and s.flight[p, k, 5] >= low_x
+                and (s.flight[p, k, 2] - low_y) % q.step_y == 0
+                and (s.flight[p, k, 4] - low_x) % q.step_x == 0
+            ):
+                return False
+    for i in range(6):
+        s.flight[p, 0, i] = s.flight[p, 1, i]
+    s.flight[p, 1, 0] = cycle
+    s.flight[p, 1, 1] = group
+    s.flight[p, 1, 2], s.flight[p, 1, 3] = low_y, high_y
+    s.flight[p, 1, 4], s.flight[p, 1, 5] = low_x, high_x
+
+    size = la.group_size[p, group]
+    slot = group * q.group_filters
+    value = np.int32(event[CODE] - q.zero_in)
+    effectual = 0
+    for tap_y in range(first_y, last_y + 1):
+        y = event[LOW_Y] + (event[TAP_Y] - tap_y) * q.step_y
+        for tap_x in range(first_x, last_x + 1):
+            x = event[LOW_X] + (event[TAP_X] - tap_x) * q.step_x
+            i = (tap_y - la.row[row, 1]) * q.tile_x + tap_x - la.row[row, 2]
+            for f in range(size):
+                s.psum[p, y, x, slot + f] += value * np.int32(la.row_weight[row, i, f])
+            effectual += la.row_effectual[row, i]
+    positions = (last_y - first_y + 1) * (last_x - first_x + 1)
+    exist_y = min(q.tile_y, la.taps_y[phase_y] - la.row[row, 1])
+    exist_x = min(q.tile_x, la.taps_x[phase_x] - la.row[row, 2])
+    out.slots[p, EXECUTED] += effectual
+    out.slots[p, INEFFECTUAL] += positions * size - effectual
+    out.slots[p, CHANNEL] += positions * (q.group_filters - size)
+    out.slots[p, BORDER] += (exist_y * exist_x - positions) * q.group_filters
+    out.slots[p, TILE] += (q.tile_y * q.tile_x - exist_y * exist_x) * q.group_filters
+    words = np.int64(positions * ((size + q.lanes - 1) // q.lanes))
+    count(out, p + 1, PSUM, 0, words, PSUM_BYTES * q.lanes)
+    count(out, p + 1, PSUM, 1, words, PSUM_BYTES * q.lanes)
+    note(out, MAC_BURST, p, cycle, row, message)
+    drop(s, p, MACS)
+    return True
+
+
+@numba.njit(cache=True)
+def seek(q: Params, la: LayerArrays, row: int, end: int, message: int) -> int:
+    """Return the first row from ``row`` on that holds a tap which the event touches in both axes."""
+    event = la.event[message]
+    low_y = event[TAP_Y] - event[JUMP_Y] - q.tile_y
+    low_x = event[TAP_X] - event[JUMP_X] - q.tile_x
+    while row < end and not (
+        low_y < la.row[row, 1] <= event[TAP_Y] and low_x < la.row[row, 2] <= event[TAP_X]
+    ):
+        row += 1
+    return row
+
+
+@numba.njit(cache=True)
+def load(
+    q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: int, rows: int, events: int
+) -> None:
+    """Read the current event's next row; with none left, take the next message.
+
+    ``rows`` and ``events`` are what row FIFO and event FIFO held at the cycle's start.
+    """
+    row, end = s.pe[p, ROW], s.pe[p, ROW_END]
+    if row < end and rows < s.depth[ROWS]:
+        message = s.pe[p, CURRENT]
+        push(s, p, ROWS, row, message, cycle + q.weight_latency)
+        count(out, p + 1, WEIGHT, 0, 1, q.modules * q.lanes)
+        count(out, p + 1, INDEX, 0, 1, INDEX_BYTES)
+        note(out, LOAD_BURST, p, cycle, row, message)
+        row = seek(q, la, row + 1, end, message)
+        s.pe[p, ROW] = row
+    if row < end or events == 0:
+        return
+    message = s.fifo[p, EVENTS, s.ring[p, EVENTS, 0], 0]
+    drop(s, p, EVENTS)
+    count(out, p + 1, EVENT_FIFO, 0, 1, MESSAGE_BYTES)
+    out.taken_cycle[p, out.taken[p]] = cycle
+    out.taken[p] += 1
+    if message >= q.n_events:
+        s.pe[p, ENDED] = la.end_count[message - q.n_events]
+        return
+    s.pe[p, TAKEN] += 1
+    count(out, p + 1, POINTER, 0, 1, POINTER_BYTES)
+    channel = np.int64(la.event[message, IN_CHANNEL])
+    rank = la.group_rank[p, channel // q.group_channels]
+    at = (rank * q.group_channels + channel % q.group_channels) * q.n_phases
+    at += la.pointer_first[p] + la.event[message, IN_PHASE]
+    s.pe[p, CURRENT] = message
+    s.pe[p, ROW] = seek(q, la, la.pointer[at], la.pointer[at + 1], message)
+    s.pe[p, ROW_END] = la.pointer[at + 1]
+
+
+@numba.njit(cache=True)
+def interface(
+    q: Params, la: LayerArrays, s: PeState, ports: Ports, packets: Packets, out: Columns, p: int,
+    cycle: int,
+) -> bool:  # fmt: skip
+    """Take a delivered flit, forward along the chain; return whether something happened."""
+    node = p + 1
+    forwards = s.ring[p, FORWARD, 1]
+    number = ports.rx[node]
+    if number >= 0:
+        source = packets.source[number]
+        s.got[node, source] += 1
+        if s.got[node, source] == packets.flits[number]:
+            s.got[node, source] = 0
+            message = packets.item[number]
+            push(s, p, EVENTS, message, 0, 0)
+            count(out, node, EVENT_FIFO, 1, 1, MESSAGE_BYTES)
+            at = out.received[node]
+            out.received_cycle[node, at] = cycle
+            out.received_packet[node, at] = number
+            out.received[node] = at + 1
+            if q.multicast == CHAIN and la.chain_next[la.message_set[message], node] >= 0:
+                push(s, p, FORWARD, message, 0, 0)
+    if forwards > 0 and ports.tx[node] < 0:
+        message = s.fifo[p, FORWARD, s.ring[p, FORWARD, 0], 0]
+        drop(s, p, FORWARD)
+        kind = EVENT_PACKET if message < q.n_events else END_PACKET
+        target = la.single[la.chain_next[la.message_set[message], node]]
+        send(packets, ports, s.clock, node, target, kind, message, q.event_flits, cycle)
+    return number >= 0 or forwards > 0
+
+
+@numba.njit(cache=True)
+def requantise(q: Params, acc: int, multiplier: float) -> int:
+    """Return the code of a psum with its bias; each operation is one float32 operation."""
+    low, high = np.float32(q.type_low - q.zero_out), np.float32(q.type_high - q.zero_out)
+    product = np.float32(acc) * np.float32(multiplier)
+    code = np.int64(np.rint(min(max(product, low), high))) + q.zero_out
+    code = min(max(code, q.low), q.high)
+    if q.threshold >= 0 and code - q.zero_out <= q.threshold:
+        code = q.zero_out
+    return code
+
+
+@numba.njit(cache=True)
+def pooled(q: Params, codes: NDArray[np.int16], k: int, y: int, x: int) -> int:
+    """Return the largest code of an output's pooling window."""
+    best = np.int64(q.type_low)
+    for i in range(q.pool_kernel_y):
+        row = y * q.pool_stride_y - q.pool_pad_y + i * q.pool_dilation_y
+        if row < 0 or row >= codes.shape[1]:
+            continue
+        for j in range(q.pool_kernel_x):
+            column = x * q.pool_stride_x - q.pool_pad_x + j * q.pool_dilation_x
+            if 0 <= column < codes.shape[2]:
+                best = max(best, np.int64(codes[k, row, column]))
+    return best
+
+
+@numba.njit(cache=True)
+def scan(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: int) -> None:
+    """Do one scan step: read psums, requantise, queue the outputs that are complete and fire."""
+    n_steps = len(la.step_first) - 1
+    chunk, step = s.pe[p, CHUNK], s.pe[p, STEP]
+    slot, size = la.chunk[chunk, 0], la.chunk[chunk, 1]
+    positions = la.step_first[step + 1] - la.step_first[step]
+    if step == 0:
+        count(out, p + 1, BIAS, 0, 1, BIAS_BYTES * size)
+    words = positions * ((size + q.lanes - 1) // q.lanes)
+    word_bytes = PSUM_BYTES if q.fire_lanes == 1 else PSUM_BYTES * q.lanes
+    count(out, p + 1, PSUM, 0, words, word_bytes)
+    count(out, p + 1, PSUM, 1, words, word_bytes)
+    note(out, FIRE_BURST, p, cycle, chunk * n_steps + step, 0)
+    for i in range(la.step_first[step], la.step_first[step + 1]):
+        y, x = la.step[i, 0], la.step[i, 1]
+        for f in range(slot, slot + size):
+            k = la.slot_filter[p, f]
+            acc = np.int32(s.psum[p, y, x, f] + la.bias[k])
+            s.codes[k, y, x] = requantise(q, acc, la.multiplier[k])
+    fired = 0
+    for i in range(la.done_first[step], la.done_first[step + 1]):
+        y, x = np.int64(la.done[i, 0]), np.int64(la.done[i, 1])
+        for f in range(slot, slot + size):
+            k = la.slot_filter[p, f]
+            code = pooled(q, s.codes, k, y, x)
+            if code != q.zero_out:
+                at = (s.waiting_ring[p, 0] + s.waiting_ring[p, 1]) % s.waiting.shape[1]
+                s.waiting[p, at, 0], s.waiting[p, at, 1] = k, y
+                s.waiting[p, at, 2], s.waiting[p, at, 3] = x, code
+                s.waiting_ring[p, 1] += 1
+                fired += 1
+    if fired > 0:
+        push(s, p, GROUPS, fired, 0, 0)
+    s.pe[p, STEP] = step + 1
+    if step + 1 == n_steps:
+        s.pe[p, CHUNK] = chunk + 1
+        s.pe[p, STEP] = 0
+
+
+@numba.njit(cache=True)
+def fire(
+    q: Params, la: LayerArrays, s: PeState, ports: Ports, packets: Packets, out: Columns, p: int,
+    cycle: int,
+) -> None:  # fmt: skip
+    """Do a PE's cycle of the fire phase: send the oldest output or the end-of-data, and scan."""
+    node = p + 1
+    groups = s.ring[p, GROUPS, 1]
+    has_steps = s.pe[p, CHUNK] < la.chunk_first[node]
+    if groups > 0 and ports.tx[node] < 0:
+        at = s.waiting_ring[p, 0]
+        number = out.fired[0]
+        out.fired[0] += 1
+        for i in range(4):
+            out.fired_output[number, i] = s.waiting[p, at, i]
+        send(packets, ports, s.clock, node, la.single[0], FIRED_PACKET, number, q.fired_flits, cycle)
+        s.pe[p, SENT] += 1
+        s.waiting_ring[p, 0] = (at + 1) % s.waiting.shape[1]
+        s.waiting_ring[p, 1] -= 1
+        oldest = s.ring[p, GROUPS, 0]
+        s.fifo[p, GROUPS, oldest, 0] -= 1
+        if s.fifo[p, GROUPS, oldest, 0] == 0:
+            drop(s, p, GROUPS)
+    elif groups == 0 and not has_steps and ports.tx[node] < 0:
+        n = s.pe[p, SENT]
+        send(packets, ports, s.clock, node, la.single[0], FIRED_END_PACKET, n, q.fired_flits, cycle)
+        s.pe[p, PHASE] = DONE_PHASE
+    if has_steps and groups < s.depth[GROUPS]:
+        scan(q, la, s, out, p, cycle)
+        out.slots[p, FIRE] += q.modules * q.lanes
+    else:
+        out.slots[p, FIRE_PORT] += q.modules * q.lanes
+
+
+@numba.njit(cache=True)
+def cycle_of_pe(
+    q: Params, la: LayerArrays, s: PeState, ports: Ports, packets: Packets, out: Columns, p: int,
+    cycle: int, n_blocked: int,
+) -> bool:  # fmt: skip
+    """Do one cycle of a PE; return whether something happened.
+
+    ``n_blocked`` is the number of active PEs that were not ready for a flit in this cycle.
+    """
+    events, rows, macs = s.ring[p, EVENTS, 1], s.ring[p, ROWS, 1], s.ring[p, MACS, 1]
+    taken = s.pe[p, TAKEN]
+    has_rows = s.pe[p, ROW] < s.pe[p, ROW_END]
+    is_empty = macs == 0 and rows == 0 and not has_rows
+    if (
+        s.pe[p, PHASE] == MULTIPLY_PHASE
+        and s.pe[p, ENDED] == taken
+        and is_empty
+        and s.flight[p, 1, 0] <= cycle - 3
+    ):
+        s.pe[p, PHASE] = FIRE_PHASE
+    is_fire = s.pe[p, PHASE] == FIRE_PHASE
+    is_issued = macs > 0 and issue(q, la, s, out, p, cycle)
+    oldest = s.ring[p, ROWS, 0]
+    if rows > 0 and macs < s.depth[MACS] and s.fifo[p, ROWS, oldest, 2] < cycle:
+        push(s, p, MACS, s.fifo[p, ROWS, oldest, 0], s.fifo[p, ROWS, oldest, 1], 0)
+        drop(s, p, ROWS)
+    if has_rows or events > 0:
+        load(q, la, s, out, p, cycle, rows, events)
+    is_active = interface(q, la, s, ports, packets, out, p, cycle)
+    if is_fire:
+        fire(q, la, s, ports, packets, out, p, cycle)
+    elif not is_issued:
+        if macs > 0:
+            cause = HAZARD
+        elif taken == la.n_sent[p] and is_empty:
+            cause = DRAIN
+        elif events > 0 or not is_empty:
+            cause = DECODE
+        elif taken == 0:
+            cause = DRAIN
+        elif n_blocked + ports.ready[p + 1] > 1:
+            cause = PEER
+        else:
+            cause = INJECT
+        out.slots[p, cause] += q.modules * q.lanes
+    has_room = s.ring[p, EVENTS, 1] < s.depth[EVENTS] and s.ring[p, FORWARD, 1] < s.depth[FORWARD]
+    ports.ready[p + 1] = 1 if has_room else 0
+    return is_active or is_fire or not is_empty or events > 0
+
+
+SIGNATURE = numba.int64(
+    *(numba.typeof(example(kind)) for kind in (Params, LayerArrays, PeState)),
+    numba.typeof(make_ports(1)),
+    numba.typeof(make_packets(1)),
+    numba.typeof(example(Columns)),
+    numba.int64,
+)
+
+
+@numba.cfunc(SIGNATURE, cache=True)
+def cycle_of_pes(
+    q: Params, la: LayerArrays, s: PeState, ports: Ports, packets: Packets, out: Columns, cycle: int
+) -> int:
+    """Do one cycle of all PEs; return 1 when something happened, else 0."""
+    n_blocked = 0
+    for p in range(len(la.is_active)):
+        if la.is_active[p] and ports.ready[p + 1] == 0:
+            n_blocked += 1
+    result = 0
+    for p in range(len(la.is_active)):
+        if la.is_active[p] == 0:
+            out.slots[p, UNUSED] += q.modules * q.lanes
+        elif cycle_of_pe(q, la, s, ports, packets, out, p, cycle, n_blocked):
+            result = 1
+    return result

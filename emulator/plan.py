@@ -1,0 +1,201 @@
+"""What a network becomes on a machine: steps in order, weight rows, storage regions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..models.network import Conv, Dequantize, Layer, Linear, MaxPool, Network, Quantize, Reshape
+from .activations import EVENT_BYTES
+from .machine import Machine
+from .mapping import Mapping, MappingError, Rows, fully_connected_pes, map_layer, weight_rows
+from .shape import ConvShape, Pool, conv_shape, fused_pool, weights
+
+
+@dataclass(frozen=True)
+class MnfStep:
+    """A weighted layer on the PEs, with the max-pool that its fire phase does.
+
+    Parameters
+    ----------
+    layer : Conv or Linear
+    pool : MaxPool or None
+    output : str
+        Tensor that is stored: the pool's output, if there is one.
+    shape : ConvShape
+    mapping : Mapping
+    rows : Rows
+    row_base, pointer_base, bias_base : int64[n_pes]
+        First row, pointer and bias of the layer in each PE's memories.
+    """
+
+    layer: Conv | Linear
+    pool: MaxPool | None
+    output: str
+    shape: ConvShape
+    mapping: Mapping
+    rows: Rows
+    row_base: NDArray[np.int64]
+    pointer_base: NDArray[np.int64]
+    bias_base: NDArray[np.int64]
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+        return self.layer.name
+
+    @property
+    def window(self) -> Pool:
+        """The pooling window; 1 x 1 without a fused pool."""
+        if self.pool is None:
+            return Pool()
+        return Pool(
+            self.pool.kernel, self.pool.strides, self.pool.pads[:2], self.pool.dilations
+        )
+
+
+@dataclass(frozen=True)
+class HostStep:
+    """A layer that the host unit computes, or that only renames or converts at the edge."""
+
+    layer: Layer
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+        return self.layer.name
+
+    @property
+    def output(self) -> str:
+        """Tensor that is stored."""
+        return self.layer.output
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the step takes no cycles: a new shape, or a conversion at the network's edge."""
+        return isinstance(self.layer, Reshape | Quantize | Dequantize)
+
+
+Step = MnfStep | HostStep
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network on a machine.
+
+    Parameters
+    ----------
+    network : Network
+    machine : Machine
+    steps : tuple of MnfStep or HostStep
+    regions : dict
+        First byte in storage of each stored tensor.
+    storage_bytes : int
+        End of the highest region.
+    load_cycles : int
+        Cycles in which the weights come in before cycle 0, one flit per cycle.
+    """
+
+    network: Network
+    machine: Machine
+    steps: tuple[Step, ...]
+    regions: dict[str, int]
+    storage_bytes: int
+    load_cycles: int
+
+
+def _mnf_step(network: Network, layer: Conv | Linear, machine: Machine, used: NDArray[Any]) -> MnfStep:
+    x, y = network.tensors[layer.inputs[0]], network.tensors[layer.output]
+    shape = conv_shape(layer, x, y)
+    mapping = map_layer(layer.name, shape, machine)
+    rows = weight_rows(mapping, weights(layer), machine.pe.weights == "dense")
+    pool = fused_pool(network, layer)
+    step = MnfStep(
+        layer, pool, pool.output if pool else layer.output, shape, mapping, rows, *used.copy()
+    )
+    used[0] += np.diff(rows.first)
+    used[1] += np.diff(rows.pointer_first)
+    used[2] += [len(mapping.groups_of(pe)) * mapping.filters for pe in range(machine.n_pes)]
+    if used[0].max() > machine.pe.weight_rows:
+        inputs = shape.group_channels * shape.window.kernel[0] * shape.window.kernel[1]
+        least = fully_connected_pes(
+            inputs, shape.filters, mapping.filters * 2**31, machine.pe.weight_bytes
+        )
+        raise MappingError(
+            f"layer {layer.name}: with it the weights need {used[0].max()} rows in the fullest PE, "
+            f"which holds {machine.pe.weight_rows} (the layer alone needs at least {least} PEs, "
+            f"Eq. 1 and 2); use a machine with more PEs, or with pe.weight_bytes of at least "
+            f"{used[0].max() * machine.pe.multipliers}, or prune the network"
+        )
+    return step
+
+
+def _regions(network: Network, steps: list[Step]) -> tuple[dict[str, int], int]:
+    """Place tensors in storage, first fit, each from its writing to its last reading."""
+    last = {}
+    for i, step in enumerate(steps):
+        for name in step.layer.inputs:
+            last[name] = i
+    alias = {s.output: s.layer.inputs[0] for s in steps if isinstance(s.layer, Reshape)}
+
+    def root(name: str) -> str:
+        return root(alias[name]) if name in alias else name
+
+    until: dict[str, int] = {}
+    for name, i in last.items():
+        until[root(name)] = max(i, until.get(root(name), i))
+    regions: dict[str, int] = {}
+    held: dict[str, tuple[int, int, int]] = {}
+    top = 0
+    names = [(-1, name) for name in network.inputs] + [(i, s.output) for i, s in enumerate(steps)]
+    for i, name in names:
+        if not network.tensors[name].is_code:
+            continue
+        if root(name) != name:
+            regions[name] = regions[root(name)]
+            continue
+        size = EVENT_BYTES * network.tensors[name].size
+        busy = sorted(span[:2] for span in held.values() if span[2] >= i)
+        at = 0
+        for low, high in busy:
+            if low - at >= size:
+                break
+            at = max(at, high)
+        regions[name] = at
+        held[name] = (at, at + size, until.get(name, len(steps)))
+        top = max(top, at + size)
+    return regions, top
+
+
+def make_plan(network: Network, machine: Machine) -> Plan:
+    """Map a network onto a machine.
+
+    Raises
+    ------
+    MappingError
+        When a layer's psums, the weights of all layers or the activations do not fit.
+    """
+    used = np.zeros((3, machine.n_pes), np.int64)
+    steps: list[Step] = []
+    fused = set()
+    for layer in network.layers:
+        if layer.name in fused:
+            continue
+        if isinstance(layer, Conv | Linear):
+            step = _mnf_step(network, layer, machine, used)
+            if step.pool is not None:
+                fused.add(step.pool.name)
+            steps.append(step)
+        else:
+            steps.append(HostStep(layer))
+    regions, top = _regions(network, steps)
+    limit = machine.storage.bytes
+    if limit is not None and top > limit:
+        raise MappingError(
+            f"network {network.name}: its activations need {top} bytes of storage, "
+            f"{machine.name} has {limit}; set storage.bytes to at least {top} or to null"
+        )
+    flit_bytes = machine.noc.flit_bits / 8
+    loads = np.ceil(used[0] * machine.pe.multipliers / flit_bytes).sum()
+    return Plan(network, machine, tuple(steps), regions, top, int(loads))

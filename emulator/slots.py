@@ -1,0 +1,51 @@
+"""Causes: what each multiplier slot of a cycle was used for, or lost to."""
+
+from enum import IntEnum
+
+
+class Cause(IntEnum):
+    """What a multiplier slot was used for or lost to; the first that applies."""
+
+    EXECUTED = 0
+    """Multiplied a weight that differs from its zero point."""
+    INEFFECTUAL = 1
+    """Multiplied a weight equal to its zero point, in a row that holds others."""
+    BORDER = 2
+    """The position lies outside the ofmap or band."""
+    TILE = 3
+    """The row has fewer positions than the tile."""
+    CHANNEL = 4
+    """The filter lies beyond the layer's."""
+    FIRE = 5
+    """The PE scanned psums in its fire phase."""
+    FIRE_PORT = 6
+    """The PE waited for the network in its fire phase."""
+    HAZARD = 7
+    """A row waited for one of its psum words in flight."""
+    PEER = 8
+    """No event came while another PE was not ready for one."""
+    INJECT = 9
+    """No event came from storage or network."""
+    DECODE = 10
+    """An event or row was on its way to the multipliers."""
+    DRAIN = 11
+    """Before the PE's first event, or after its last."""
+    UNUSED = 12
+    """The PE has no filters in the layer, or the host unit works."""
+
+
+BUSY = (Cause.EXECUTED, Cause.INEFFECTUAL)
+"""Causes that are no loss of a multiplier."""
+
+IDLE = (
+    Cause.FIRE_PORT,
+    Cause.HAZARD,
+    Cause.PEER,
+    Cause.INJECT,
+    Cause.DECODE,
+    Cause.DRAIN,
+    Cause.UNUSED,
+)
+"""Causes of cycles in which a PE neither multiplies nor scans; whole cycles, never single slots."""
+
+LABELS = {cause: cause.name.lower().replace("_", " ") for cause in Cause}

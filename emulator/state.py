@@ -1,0 +1,344 @@
+"""The arrays that the PE and engine kernels work on.
+
+`Params` and `LayerArrays` are fixed for a layer, `PeState` changes from cycle to cycle, `Columns`
+is what the kernels leave behind: counters, slots, and the start cycles from which every access can
+be told. P = PEs (PE ``p`` is node ``p + 1``), N = nodes, F = filters of a filter group.
+"""
+
+from enum import IntEnum
+from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+I64x1 = Annotated[NDArray[np.int64], np.int64, 1]
+I64x2 = Annotated[NDArray[np.int64], np.int64, 2]
+I64x3 = Annotated[NDArray[np.int64], np.int64, 3]
+I64x4 = Annotated[NDArray[np.int64], np.int64, 4]
+I32x1 = Annotated[NDArray[np.int32], np.int32, 1]
+I32x2 = Annotated[NDArray[np.int32], np.int32, 2]
+I32x3 = Annotated[NDArray[np.int32], np.int32, 3]
+I32x4 = Annotated[NDArray[np.int32], np.int32, 4]
+I16x3 = Annotated[NDArray[np.int16], np.int16, 3]
+U8x1 = Annotated[NDArray[np.uint8], np.uint8, 1]
+F32x1 = Annotated[NDArray[np.float32], np.float32, 1]
+
+
+class Kind(IntEnum):
+    """Kinds of packets."""
+
+    EVENT = 0
+    END = 1
+    FIRED = 2
+    FIRED_END = 3
+
+
+class Memory(IntEnum):
+    """Memories whose accesses are counted."""
+
+    STORAGE = 0
+    EVENT_FIFO = 1
+    POINTER = 2
+    INDEX = 3
+    WEIGHT = 4
+    PSUM = 5
+    BIAS = 6
+
+
+class Burst(IntEnum):
+    """Kinds of bursts: runs of accesses in consecutive cycles."""
+
+    LOAD = 0
+    """Rows read; ``first`` is the row, ``message`` the event."""
+    MAC = 1
+    """Rows issued; likewise."""
+    FIRE = 2
+    """Scan steps; ``first`` is chunk * n_steps + step."""
+
+
+class Multicast(IntEnum):
+    """How a message reaches several PEs."""
+
+    TREE = 0
+    CHAIN = 1
+    UNICAST = 2
+
+
+class Params(NamedTuple):
+    """Numbers of machine and layer."""
+
+    modules: int
+    lanes: int
+    tile_y: int
+    tile_x: int
+    group_filters: int
+    """F."""
+    weight_latency: int
+    forwarding: int
+    fire_lanes: int
+    multicast: int
+    n_events: int
+    n_messages: int
+    n_phases: int
+    phases_x: int
+    step_y: int
+    """Distance of the ofmap rows of consecutive taps."""
+    step_x: int
+    group_channels: int
+    zero_in: int
+    zero_out: int
+    type_low: int
+    type_high: int
+    low: int
+    high: int
+    threshold: int
+    """-1 when the layer has none."""
+    event_flits: int
+    fired_flits: int
+    pool_kernel_y: int
+    pool_kernel_x: int
+    pool_stride_y: int
+    pool_stride_x: int
+    pool_pad_y: int
+    pool_pad_x: int
+    pool_dilation_y: int
+    pool_dilation_x: int
+
+
+class Event(IntEnum):
+    """Columns of `LayerArrays.event`."""
+
+    CODE = 0
+    """The activation's code."""
+    CHANNEL = 1
+    PHASE = 2
+    """``phase_y*phases_x + phase_x``."""
+    LOW_Y = 3
+    """First ofmap row that the event reaches."""
+    LOW_X = 4
+    TAP_Y = 5
+    """Tap that meets ``LOW_Y``; tap ``TAP_Y - j`` meets ``LOW_Y + j*step_y``."""
+    TAP_X = 6
+    JUMP_Y = 7
+    JUMP_X = 8
+
+
+class LayerArrays(NamedTuple):
+    """A layer as the PEs hold it, and the messages that storage sends."""
+
+    event: I32x2
+    """[events, 9]: columns of `Event`."""
+    message_set: I64x1
+    """[messages]: set of PEs; events first, then end-of-data messages."""
+    end_count: I64x1
+    """[messages - events]: events sent to each PE of the set."""
+    taps_y: I64x1
+    """[phases of y]: taps of a phase."""
+    taps_x: I64x1
+    set_first: I64x1
+    """[sets + 1]: a set's members in ``set_member``."""
+    set_member: I64x1
+    """Nodes in ascending order."""
+    set_tree: I64x1
+    """[sets]: network destination set of all members."""
+    chain_next: I64x2
+    """[sets, N]: next node in the set's chain, -1 at its end; column 0 is the first."""
+    single: I64x1
+    """[N]: network destination set of the node alone."""
+    is_active: U8x1
+    """[P]: the PE holds filters."""
+    n_sent: I64x1
+    """[P]: events that the PE is sent."""
+    group_rank: I64x2
+    """[P, convolution groups]: which of the PE's groups it is, -1 when the PE has none of it."""
+    pointer_first: I64x1
+    """[P]: the PE's first entry in ``pointer``."""
+    pointer: I64x1
+    """Rows of (channel of the PE, phase): ``pointer[i]`` to ``pointer[i + 1]``."""
+    row: I32x2
+    """[rows, 3]: filter group of the PE, first tap in y, first tap in x."""
+    row_weight: I16x3
+    """[rows, A*B, F]: weight less zero point."""
+    row_effectual: I32x2
+    """[rows, A*B]: weights that differ from their zero point."""
+    group_size: I64x2
+    """[P, filter groups]: filters that exist."""
+    slot_filter: I64x2
+    """[P, filter groups * F]: filter of the layer, -1 for none."""
+    bias: I32x1
+    """[K]"""
+    multiplier: F32x1
+    """[K]"""
+    chunk_first: I64x1
+    """[P + 1]: the PE's chunks of filters."""
+    chunk: I64x2
+    """[chunks, 2]: first filter slot, filters."""
+    step_first: I64x1
+    """[steps + 1]: positions of a scan step."""
+    step: I32x2
+    """[positions, 2]: y, x."""
+    done_first: I64x1
+    """[steps + 1]: outputs complete after a scan step."""
+    done: I32x2
+    """[outputs, 2]: y, x."""
+
+
+class Ring(IntEnum):
+    """FIFOs of a PE."""
+
+    EVENTS = 0
+    """Messages."""
+    FORWARD = 1
+    """Messages to forward along the chain."""
+    ROWS = 2
+    """Row, event, cycle at whose end it is in the FIFO."""
+    MACS = 3
+    """Row, event."""
+    GROUPS = 4
+    """Outputs left in the group."""
+
+
+class Field(IntEnum):
+    """Columns of `PeState.pe`."""
+
+    TAKEN = 0
+    """Events taken by load."""
+    END = 1
+    """Number in the end-of-data taken, -1 before."""
+    PHASE = 2
+    """0 multiply, 1 fire, 2 done."""
+    EVENT = 3
+    """Event at load."""
+    ROW = 4
+    """Next row of that event."""
+    ROW_END = 5
+    CHUNK = 6
+    """Next scan step."""
+    STEP = 7
+    FIRED = 8
+    """Outputs sent."""
+
+
+class Flow(IntEnum):
+    """Entries of `PeState.flow`, the storage PE's state."""
+
+    MESSAGE = 0
+    """Next message."""
+    COPY = 1
+    """Next of its copies."""
+    ENDS = 2
+    """PEs whose end-of-data arrived."""
+    ANNOUNCED = 3
+    """Outputs that they announced."""
+    ARRIVED = 4
+    """Outputs that arrived."""
+
+
+class Clock(IntEnum):
+    """Entries of `PeState.clock`."""
+
+    CYCLE = 0
+    """The next cycle."""
+    ACTIVE = 1
+    """Last cycle in which something happened."""
+    PACKETS = 2
+    """Packets created."""
+
+
+class PeState(NamedTuple):
+    """State of all PEs and of the storage PE."""
+
+    psum: I32x4
+    """[P, OH, OW, filter slots]: wrapping."""
+    codes: I16x3
+    """[K, OH, OW]: requantised, clipped, with threshold, before pooling."""
+    pe: I64x2
+    """[P, 9]: columns of `Field`."""
+    fifo: I64x4
+    """[P, 5, deepest, 3]: FIFOs of `Ring`."""
+    ring: I64x3
+    """[P, 5, 2]: position of the oldest entry, entries."""
+    depth: I64x1
+    """[5]: depth of each FIFO."""
+    flight: I64x3
+    """[P, 2, 6]: last rows issued: cycle, filter group, first and last ofmap row and column."""
+    waiting: I32x3
+    """[P, capacity, 4]: outputs of the waiting groups: filter, y, x, code; a ring."""
+    waiting_ring: I64x2
+    """[P, 2]: position of the oldest output, outputs."""
+    got: I64x2
+    """[N, N]: flits of the packet under way, by receiver and source."""
+    flow: I64x1
+    """[5]: entries of `Flow`."""
+    clock: I64x1
+    """[3]: entries of `Clock`."""
+
+
+class Columns(NamedTuple):
+    """What a layer leaves behind; arrays of a capacity that the driver grows."""
+
+    slots: I64x2
+    """[P, causes]"""
+    counts: I64x3
+    """[N, memories, 2]: accesses, read and write."""
+    bytes: I64x3
+    """[N, memories, 2]"""
+    received: I64x1
+    """[N]: packets whose last flit arrived; for a PE a write of its event FIFO, for storage of an output."""
+    received_cycle: I64x2
+    """[N, capacity]"""
+    received_packet: I32x2
+    taken: I64x1
+    """[P]: messages taken from the event FIFO, in order of arrival."""
+    taken_cycle: I64x2
+    """[P, capacity]"""
+    bursts: I64x2
+    """[3, P]: bursts by `Burst`."""
+    burst_cycle: I64x3
+    """[3, P, capacity]: first cycle."""
+    burst_first: I64x3
+    burst_count: I32x3
+    burst_message: I32x3
+    fired: I64x1
+    """[1]: outputs sent."""
+    fired_output: I32x2
+    """[capacity, 4]: filter, y, x, code, in order of creation."""
+
+
+Arrays = TypeVar("Arrays", Params, LayerArrays, PeState, Columns)
+
+
+def build(kind: type[Arrays], **fields: Any) -> Arrays:
+    """Return a `Params`, `LayerArrays`, `PeState` or `Columns` with fields of the declared types.
+
+    Raises
+    ------
+    TypeError
+        When a field is missing, unknown or of the wrong number of dimensions.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    if set(hints) != set(fields):
+        raise TypeError(f"{kind.__name__}: fields differ: {sorted(set(hints) ^ set(fields))}")
+    values = []
+    for name, hint in hints.items():
+        if hint is int:
+            values.append(int(fields[name]))
+            continue
+        dtype, ndim = hint.__metadata__
+        array = np.array(fields[name], dtype, order="C")
+        if array.ndim != ndim:
+            raise TypeError(f"{kind.__name__}.{name}: must have {ndim} dimensions, got {array.ndim}")
+        values.append(array)
+    return kind(*values)
+
+
+def example(kind: type[Arrays]) -> Arrays:
+    """Return the smallest value of a kind, from which numba takes the type."""
+    hints = get_type_hints(kind, include_extras=True)
+    return build(
+        kind,
+        **{
+            name: 0 if hint is int else np.zeros((1,) * hint.__metadata__[1])
+            for name, hint in hints.items()
+        },
+    )

@@ -1,0 +1,1 @@
+"""Tensors in the machine's form: events, and their sizes in bits."""

@@ -1,0 +1,1 @@
+"""Quantised networks: reading, integer arithmetic, pruning and the zoo."""

@@ -1,0 +1,129 @@
+"""The integer reference: what every tensor of a network must be, in plain numpy."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .network import Conv, Linear, ModelError, Network
+from .operators import apply
+from .requantise import apply_threshold, requantise
+
+Array = NDArray[Any]
+
+
+def conv_sums(layer: Conv, codes: Array, zero_point: int, size: tuple[int, int]) -> Array:
+    """Return a convolution's int32 sums with bias.
+
+    Every kernel position is one float64 matrix product; integers stay exact below 2^53. The sum
+    wraps into int32.
+
+    Parameters
+    ----------
+    layer : Conv
+    codes : int8 or uint8 [n, c, h, w]
+    zero_point : int
+        Zero point of the input; padding is the zero point.
+    size : (int, int)
+        Height and width of the output.
+
+    Returns
+    -------
+    int32[n, k, *size]
+    """
+    n, c, h, w = codes.shape
+    k, c_group, r, s = layer.weight.shape
+    top, left, bottom, right = layer.pads
+    padded = np.zeros((n, c, h + top + bottom, w + left + right))
+    padded[:, :, top : top + h, left : left + w] = codes.astype(np.float64) - zero_point
+    points = layer.weight_zero_point[:, None, None, None]
+    weight = (layer.weight.astype(np.float64) - points).reshape(layer.groups, -1, c_group, r, s)
+    sums = np.zeros((n, layer.groups, k // layer.groups, size[0] * size[1]))
+    for ky in range(r):
+        for kx in range(s):
+            y, x = ky * layer.dilations[0], kx * layer.dilations[1]
+            rows = slice(y, y + (size[0] - 1) * layer.strides[0] + 1, layer.strides[0])
+            columns = slice(x, x + (size[1] - 1) * layer.strides[1] + 1, layer.strides[1])
+            taken = padded[:, :, rows, columns].reshape(n, layer.groups, c_group, -1)
+            sums += weight[None, :, :, :, ky, kx] @ taken
+    return _wrap(sums.reshape(n, k, *size), layer.bias[:, None, None])
+
+
+def linear_sums(layer: Linear, codes: Array, zero_point: int) -> Array:
+    """Return a fully connected layer's int32[n, k] sums with bias; they wrap into int32."""
+    weight = layer.weight.astype(np.float64) - layer.weight_zero_point[:, None]
+    return _wrap((codes.astype(np.float64) - zero_point) @ weight.T, layer.bias)
+
+
+def forward(network: Network, x: Array, threshold: int = 0) -> dict[str, Array]:
+    """Compute every tensor of a network.
+
+    Parameters
+    ----------
+    network : Network
+        With one input.
+    x : float32[n, ...] or, where the network takes codes, int8 or uint8 [n, ...]
+    threshold : int
+        Codes of layers with ReLU that exceed the zero point by at most this much become the zero
+        point; 0 changes nothing.
+
+    Returns
+    -------
+    dict of tensor name to array with a batch axis
+        The input included.
+
+    Raises
+    ------
+    ModelError
+        If x has another shape or type than the network's input, or is not finite.
+    """
+    values = {network.inputs[0]: check_input(network, x)}
+    for layer in network.layers:
+        y = network.tensors[layer.output]
+        arrays = [values[name] for name in layer.inputs]
+        if isinstance(layer, Conv | Linear):
+            point = network.tensors[layer.inputs[0]].zero_point
+            if isinstance(layer, Conv):
+                sums = conv_sums(layer, arrays[0], point, (y.shape[1], y.shape[2]))
+            else:
+                sums = linear_sums(layer, arrays[0], point)
+            codes = requantise(sums, layer.multiplier, y.zero_point, layer.low, layer.high, 1)
+            if threshold and network.has_relu(layer):
+                codes = apply_threshold(codes, y.zero_point, threshold)
+            values[layer.output] = codes.astype(y.dtype)
+        else:
+            values[layer.output] = apply(network, layer, *arrays)
+    return values
+
+
+def check_input(network: Network, x: Array) -> Array:
+    """Return x in the type of the network's input.
+
+    Raises
+    ------
+    ModelError
+        If the network has several inputs, or shape, type or values do not fit.
+    """
+    if len(network.inputs) != 1:
+        raise ModelError(f"Network.inputs: must be one tensor, got {list(network.inputs)}")
+    tensor = network.tensors[network.inputs[0]]
+    x = np.asarray(x)
+    if x.ndim != len(tensor.shape) + 1 or x.shape[1:] != tensor.shape or not x.shape[0]:
+        wanted = ", ".join(str(size) for size in ("n", *tensor.shape))
+        raise ModelError(f"forward.x: must have shape [{wanted}], got {list(x.shape)}")
+    if tensor.is_code:
+        if x.dtype != tensor.dtype:
+            raise ModelError(f"forward.x: must be {tensor.dtype} codes, got {x.dtype}")
+        return x
+    if x.dtype.kind not in "fiub":
+        raise ModelError(f"forward.x: must be real numbers, got {x.dtype}")
+    with np.errstate(over="ignore"):
+        real = x.astype(np.float32)
+    if not np.isfinite(real).all():
+        raise ModelError("forward.x: must be finite in float32, got NaN or infinity")
+    return real
+
+
+def _wrap(sums: Array, bias: Array) -> NDArray[np.int32]:
+    """Add the bias and keep the low 32 bits."""
+    return (sums.astype(np.int64) + bias.astype(np.int64)).astype(np.int32)

@@ -1,0 +1,1 @@
+"""The mesh network: topology, routing tables and flit-level routers."""

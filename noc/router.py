@@ -1,0 +1,80 @@
+"""What every router and every node agree on: ports, packets and the signature of a step.
+
+A router is a kernel ``step(state, ports, packets, cycle) -> status``. The engine takes it as an
+argument, so that a new router is one file with one kernel and one state.
+"""
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Ports(NamedTuple):
+    """The wires between nodes and network, each int64[n_nodes] or uint8[n_nodes]."""
+
+    tx: NDArray[np.int64]
+    """Number of the packet that the node offers, -1 for none; the network sets -1 when taken."""
+    rx: NDArray[np.int64]
+    """Number of the packet of the flit delivered in this cycle, -1 for none."""
+    ready: NDArray[np.uint8]
+    """1 when the node takes a flit in the next cycle."""
+
+
+class Packets(NamedTuple):
+    """A column table of packets; the row is the packet's number. Each array [capacity]."""
+
+    source: NDArray[np.int32]
+    destinations: NDArray[np.int32]
+    """Number of the packet's destination set."""
+    flits: NDArray[np.int32]
+    kind: NDArray[np.uint8]
+    """Meaning is the nodes' affair; routers do not look at it."""
+    item: NDArray[np.int64]
+    """What the packet carries; the nodes' affair."""
+    created: NDArray[np.int64]
+    """Cycle in which the packet was offered."""
+
+
+class StepStatus(IntEnum):
+    """What a step returns."""
+
+    OK = 0
+    NO_ROUTE = 1
+
+
+SENTENCES = {
+    StepStatus.NO_ROUTE: "a packet reached a node that its destination set has no route through; "
+    "declare the set with Network.destinations before offering the packet",
+}
+
+
+def make_ports(n_nodes: int) -> Ports:
+    """Return idle ports: nothing offered, nothing delivered, nobody ready."""
+    return Ports(
+        np.full(n_nodes, -1, np.int64), np.full(n_nodes, -1, np.int64), np.zeros(n_nodes, np.uint8)
+    )
+
+
+def make_packets(capacity: int) -> Packets:
+    """Return an empty packet table."""
+    return Packets(
+        np.zeros(capacity, np.int32),
+        np.zeros(capacity, np.int32),
+        np.zeros(capacity, np.int32),
+        np.zeros(capacity, np.uint8),
+        np.zeros(capacity, np.int64),
+        np.zeros(capacity, np.int64),
+    )
+
+
+def step_signature(state: Any) -> Any:
+    """Return the numba signature of a step kernel over a state of the given example's type."""
+    return numba.int64(
+        numba.typeof(state),
+        numba.typeof(make_ports(1)),
+        numba.typeof(make_packets(1)),
+        numba.int64,
+    )

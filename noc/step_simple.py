@@ -1,0 +1,186 @@
+"""The simple router's kernel: input FIFOs, credits, one cycle per hop.
+
+Each input shows its oldest flit, which asks for every output that it has not been copied to yet
+(asynchronous replication). Every flit carries its packet's header, so flits of several packets may
+interleave on a link and nothing can be held half-way: no virtual channels are needed.
+`docs/mnf-cycles.md` defines every cycle.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from .router import Packets, Ports, StepStatus, step_signature
+
+LOCAL = 4
+N_PORTS = 5
+OK = int(StepStatus.OK)
+NO_ROUTE = int(StepStatus.NO_ROUTE)
+
+
+class SimpleState(NamedTuple):
+    """State of all simple routers of a network."""
+
+    neighbour: NDArray[np.int64]
+    """int64[n, 4]: node behind an output, -1 for none."""
+    order: NDArray[np.int64]
+    """int64[n]: in which order the kernel visits routers; results do not depend on it."""
+    route_of: NDArray[np.int64]
+    """int64[n, n_sets]: route of (source, destination set), -1 where not declared."""
+    route: NDArray[np.uint8]
+    """uint8[n_routes, n]: output ports of a route at a node, as bits."""
+    fifo: NDArray[np.int64]
+    """int64[n, 5, depth]: packet number of each flit; a ring."""
+    head: NDArray[np.int64]
+    """int64[n, 5]: ring position of the oldest flit."""
+    count: NDArray[np.int64]
+    """int64[n, 5]: flits in the FIFO."""
+    credits: NDArray[np.int64]
+    """int64[n, 4]: free places in the FIFO behind an output."""
+    pending: NDArray[np.uint8]
+    """uint8[n, 5]: outputs that the oldest flit still asks for; 0 before it has been looked at."""
+    last: NDArray[np.int64]
+    """int64[n, 5]: input at which an output's round robin begins."""
+    grant: NDArray[np.int64]
+    """int64[n, 5]: input that each output takes in this cycle, -1 for none."""
+    sent: NDArray[np.int64]
+    """int64[n]: flits of the offered packet that are in the network already."""
+    load: NDArray[np.int64]
+    """int64[n]: flits in the router's FIFOs."""
+    link_flits: NDArray[np.int64]
+    """int64[n, 5]: flits sent so far by each output."""
+
+
+def make_state(neighbour: NDArray[np.int64], depth: int) -> SimpleState:
+    """Return empty routers for a neighbour table, with FIFOs of ``depth`` flits."""
+    n = len(neighbour)
+    return SimpleState(
+        neighbour=neighbour.copy(),
+        order=np.arange(n),
+        route_of=np.full((n, 1), -1, np.int64),
+        route=np.zeros((1, n), np.uint8),
+        fifo=np.zeros((n, N_PORTS, depth), np.int64),
+        head=np.zeros((n, N_PORTS), np.int64),
+        count=np.zeros((n, N_PORTS), np.int64),
+        credits=np.where(neighbour >= 0, depth, 0).astype(np.int64),
+        pending=np.zeros((n, N_PORTS), np.uint8),
+        last=np.zeros((n, N_PORTS), np.int64),
+        grant=np.full((n, N_PORTS), -1, np.int64),
+        sent=np.zeros(n, np.int64),
+        load=np.zeros(n, np.int64),
+        link_flits=np.zeros((n, N_PORTS), np.int64),
+    )
+
+
+@numba.njit(cache=True)
+def decide(s: SimpleState, ports: Ports, packets: Packets, node: int) -> int:
+    """Grant each free output of a router to one input, from the state at the cycle's start."""
+    asked = 0
+    for i in range(N_PORTS):
+        if s.count[node, i] == 0:
+            continue
+        if s.pending[node, i] == 0:
+            packet = s.fifo[node, i, s.head[node, i]]
+            route = s.route_of[packets.source[packet], packets.destinations[packet]]
+            if route < 0 or s.route[route, node] == 0:
+                return NO_ROUTE
+            s.pending[node, i] = s.route[route, node]
+        asked |= s.pending[node, i]
+    for o in range(N_PORTS):
+        s.grant[node, o] = -1
+        if (asked >> o) & 1 == 0:
+            continue
+        is_free = ports.ready[node] != 0 if o == LOCAL else s.credits[node, o] > 0
+        if not is_free:
+            continue
+        i = s.last[node, o]
+        for _ in range(N_PORTS):
+            if s.count[node, i] > 0 and (s.pending[node, i] >> o) & 1:
+                s.grant[node, o] = i
+                s.last[node, o] = i + 1 if i + 1 < N_PORTS else 0
+                break
+            i = i + 1 if i + 1 < N_PORTS else 0
+    return OK
+
+
+@numba.njit(cache=True)
+def append(s: SimpleState, node: int, port: int, packet: int) -> None:
+    """Put a flit behind the others of a FIFO; the sender has made sure of its place."""
+    at = s.head[node, port] + s.count[node, port]
+    depth = s.fifo.shape[2]
+    s.fifo[node, port, at - depth if at >= depth else at] = packet
+    s.count[node, port] += 1
+    s.load[node] += 1
+
+
+@numba.njit(cache=True)
+def move(s: SimpleState, ports: Ports, node: int) -> None:
+    """Carry out the grants of a router: copy flits on, drop what has been copied everywhere."""
+    touched = 0
+    for o in range(N_PORTS):
+        i = s.grant[node, o]
+        if i < 0:
+            continue
+        s.grant[node, o] = -1
+        packet = s.fifo[node, i, s.head[node, i]]
+        s.link_flits[node, o] += 1
+        if o == LOCAL:
+            ports.rx[node] = packet
+        else:
+            s.credits[node, o] -= 1
+            append(s, s.neighbour[node, o], o ^ 1, packet)
+        s.pending[node, i] &= ~(1 << o)
+        touched |= 1 << i
+    for i in range(N_PORTS):
+        if (touched >> i) & 1 and s.pending[node, i] == 0:
+            following = s.head[node, i] + 1
+            s.head[node, i] = following if following < s.fifo.shape[2] else 0
+            s.count[node, i] -= 1
+            s.load[node] -= 1
+            if i != LOCAL:
+                s.credits[s.neighbour[node, i], i ^ 1] += 1
+
+
+SIGNATURE = step_signature(make_state(np.full((1, 4), -1, np.int64), 1))
+
+
+@numba.cfunc(SIGNATURE, cache=True)
+def step(s: SimpleState, ports: Ports, packets: Packets, cycle: int) -> int:
+    """Advance all routers by one cycle: first every router decides, then every flit moves.
+
+    Parameters
+    ----------
+    s : SimpleState
+    ports : Ports
+        Reads ``ready`` and ``tx``, writes ``rx`` and clears taken ``tx``.
+    packets : Packets
+    cycle : int
+        Not used by this router: its cycles are all alike.
+
+    Returns
+    -------
+    int
+        A `firemesh.noc.router.StepStatus`.
+    """
+    room = s.fifo.shape[2]
+    for node in s.order:
+        ports.rx[node] = -1
+        s.grant[node, LOCAL] = -1
+        if s.load[node] > 0:
+            status = decide(s, ports, packets, node)
+            if status != OK:
+                return status
+    for node in s.order:
+        offered = ports.tx[node]
+        has_room = s.count[node, LOCAL] < room
+        if s.load[node] > 0:
+            move(s, ports, node)
+        if offered >= 0 and has_room:
+            append(s, node, LOCAL, offered)
+            s.sent[node] += 1
+            if s.sent[node] == packets.flits[offered]:
+                s.sent[node] = 0
+                ports.tx[node] = -1
+    return OK

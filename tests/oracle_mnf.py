@@ -1,0 +1,814 @@
+"""Oracle of a layer in mode `mnf`, written from docs/mnf-cycles.md and nothing else.
+
+Slow and obvious: plain Python, one class per hardware block, every cycle stepped. A block reads a
+copy of its state at the start of the cycle (`start`) and changes `self`. What an event touches and
+what a row holds are found by enumeration, not by the closed forms of the page.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import numpy as np
+
+STORAGE = 0
+LOCAL = 4  # router port of the node itself
+# Output port -> (dx, dy, input port of the neighbour).
+NEIGHBOURS = {0: (1, 0, 1), 1: (-1, 0, 0), 2: (0, 1, 3), 3: (0, -1, 2)}
+
+
+@dataclass(frozen=True)
+class OracleMachine:
+    """A mesh with the storage PE at node 0 and PEs at nodes 1 and up."""
+
+    width: int
+    height: int
+    modules: int
+    lanes: int
+    tile: tuple[int, int]
+    psum_bank_bytes: int
+    event_fifo: int
+    row_fifo: int
+    mac_fifo: int
+    forward_fifo: int
+    fire_fifo: int
+    weight_latency: int
+    forwarding: bool
+    fire_lanes: int  # psums per cycle: 1, lanes or modules*lanes
+    buffer_flits: int
+    multicast: str  # "tree", "chain" or "unicast"
+    flit_bits: int
+    event_format: str  # "full" or "compact"
+    event_order: str  # "row", "channel" or "raster"
+    weights: str  # "rows" or "dense"
+
+
+@dataclass(frozen=True)
+class OracleLayer:
+    """A convolution with its requantisation and its fused max pool (floor mode) or None."""
+
+    ifmap: tuple[int, int, int]  # C, H, W
+    weight: np.ndarray  # int[k, c/groups, r, s], zero point subtracted
+    bias: np.ndarray  # int32[k]
+    multiplier: np.ndarray  # float32[k]
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]  # top, left, bottom, right
+    dilations: tuple[int, int]
+    groups: int
+    zero_point_in: int
+    zero_point_out: int
+    type_low: int
+    type_high: int
+    low: int
+    high: int
+    pool: tuple | None  # (kh, kw), (sy, sx), (top, left, bottom, right), (dh, dw)
+    threshold: int
+
+
+@dataclass
+class OracleState:
+    """What lives across layers; missing keys count as 0."""
+
+    next_input: Counter = field(default_factory=Counter)  # (node, output) -> first input to look at
+    messages: Counter = field(default_factory=Counter)  # PE -> messages written since the start
+    row_base: Counter = field(default_factory=Counter)
+    pointer_base: Counter = field(default_factory=Counter)
+    bias_base: Counter = field(default_factory=Counter)
+
+
+@dataclass
+class OracleResult:
+    """All that happened in the cycles `cycle0` to `cycle1`, the latter excluded."""
+
+    cycle0: int
+    cycle1: int
+    psums: np.ndarray  # int64[K, OH, OW], int32 values before the bias
+    codes: np.ndarray  # int64[K, OH, OW], before pooling
+    output: np.ndarray  # int64[K, PH, PW]
+    fired: list  # (arrival_cycle, k, py, px, code, storage_address)
+    accesses: list  # (cycle, node, memory, op, address, size), sorted
+    slots: dict  # (node, cause) -> count
+    packets: list  # (number, kind, src, created_cycle, flits, ((dst, delivered_cycle), ...))
+    link_flits: dict  # (node, output port) -> flits; port 4 counts deliveries
+    state: OracleState
+
+
+@dataclass
+class Message:
+    """An event (c, y, x, code) or an end-of-data (count), and the chain it is handed along."""
+
+    kind: str  # "event", "end", "fired", "fired_end"
+    at: tuple[int, int, int] = (0, 0, 0)
+    code: int = 0
+    count: int = 0
+    chain: tuple[int, ...] = ()
+
+
+@dataclass
+class Packet:
+    """A message on the network; `route` maps a router to the outputs the packet leaves by."""
+
+    number: int
+    message: Message
+    src: int
+    dsts: tuple[int, ...]
+    created: int
+    flits: int
+    route: dict[int, set[int]]
+    delivered: dict[int, int] = field(default_factory=dict)  # node -> cycle of the last flit
+
+
+@dataclass
+class Flit:
+    """A flit in one input FIFO, with the outputs it has not yet been copied to."""
+
+    packet: Packet
+    is_last: bool
+    outputs: set[int]
+
+
+@dataclass
+class Row:
+    """A stored weight row: its taps by position and its weights by position and filter."""
+
+    fg: int
+    taps: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    weights: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    address: int = 0
+
+
+def wrap32(value: int) -> int:
+    """Wrap an integer to int32."""
+    return (value + 2**31) % 2**32 - 2**31
+
+
+def field_bits(n: int) -> int:
+    """Bits of a field with `n` values: ceil(log2 n)."""
+    return next(bits for bits in range(64) if 2**bits >= n)
+
+
+def out_size(n: int, kernel: int, stride: int, before: int, after: int, dilation: int) -> int:
+    """Size of the output of a convolution or floor-mode pool along one axis."""
+    return (n + before + after - dilation * (kernel - 1) - 1) // stride + 1
+
+
+class Axis:
+    """One axis of the layer: which kernel indices meet which outputs, and where psums lie."""
+
+    def __init__(self, n_in, kernel, stride, dilation, before, after, tile):
+        self.n_in, self.kernel, self.stride, self.dilation = n_in, kernel, stride, dilation
+        self.pad, self.tile = before, tile
+        self.n_out = out_size(n_in, kernel, stride, before, after, dilation)
+        g = math.gcd(stride, dilation)
+        self.e, self.u = dilation // g, stride // g
+        self.n_words = self.e * math.ceil(self.n_out / (self.e * tile))  # NY or NX
+
+    def meets(self, at: int) -> dict[int, int]:
+        """Kernel index -> output index, for all products of the activation at `at`."""
+        return {
+            k: o
+            for o in range(self.n_out)
+            for k in range(self.kernel)
+            if self.stride * o + self.dilation * k == at + self.pad
+        }
+
+    def phase(self, k: int) -> int:
+        return (k * self.dilation) % self.stride
+
+    def run(self, k: int) -> tuple[int, int]:
+        """(run, place in the run) of a kernel index."""
+        return divmod(k // self.u, self.tile)
+
+    def word(self, o: int) -> int:
+        return (o // (self.e * self.tile)) * self.e + o % self.e
+
+    def bank(self, o: int) -> int:
+        return (o // self.e) % self.tile
+
+
+class Mapping:
+    """Where the filters, weights, psums and outputs of a layer are."""
+
+    def __init__(self, machine: OracleMachine, layer: OracleLayer):
+        self.machine, self.layer = machine, layer
+        (_, h, w), (k, _, r, s) = layer.ifmap, layer.weight.shape
+        (sy, sx), (dy, dx), (top, left, bottom, right) = layer.strides, layer.dilations, layer.pads
+        self.y = Axis(h, r, sy, dy, top, bottom, machine.tile[0])
+        self.x = Axis(w, s, sx, dx, left, right, machine.tile[1])
+        self.per_position = machine.modules // (machine.tile[0] * machine.tile[1])
+        self.n_filters = self.per_position * machine.lanes  # F
+        self.held = {}  # active PE -> its filter groups, each (convolution group, filters)
+        turn = 0
+        for group in range(layer.groups):
+            filters = [f for f in range(k) if f // (k // layer.groups) == group]
+            for first in range(0, len(filters), self.n_filters):
+                node = 1 + turn % (machine.width * machine.height - 1)
+                held = self.held.setdefault(node, [])
+                held.append((group, filters[first : first + self.n_filters]))
+                turn += 1
+        self.windows = self._windows()
+        self.pooled = (k, *[1 + max(window[axis] for window in self.windows) for axis in (0, 1)])
+
+    def _windows(self):
+        """Output position -> the psum positions of its pooling window."""
+        positions = [(oy, ox) for oy in range(self.y.n_out) for ox in range(self.x.n_out)]
+        if self.layer.pool is None:
+            return {position: [position] for position in positions}
+        (kh, kw), (sy, sx), (top, left, bottom, right), (dh, dw) = self.layer.pool
+        windows = {}
+        for py in range(out_size(self.y.n_out, kh, sy, top, bottom, dh)):
+            for px in range(out_size(self.x.n_out, kw, sx, left, right, dw)):
+                ys = [py * sy - top + i * dh for i in range(kh)]
+                xs = [px * sx - left + i * dw for i in range(kw)]
+                windows[py, px] = [(y, x) for y, x in positions if y in ys and x in xs]
+                if not windows[py, px]:
+                    raise ValueError(f"OracleLayer.pool: window ({py}, {px}) holds no psum")
+        return windows
+
+    def groups_of(self, node: int) -> list[int]:
+        """List the convolution groups of a PE in ascending order."""
+        return sorted({group for group, _ in self.held.get(node, ())})
+
+    def holders(self, c: int) -> tuple[int, ...]:
+        """PEs that hold filters of the convolution group of channel `c`."""
+        group = c // (self.layer.ifmap[0] // self.layer.groups)
+        return tuple(n for n in sorted(self.held) if group in self.groups_of(n))
+
+    def touches(self, event) -> bool:
+        c, y, x, code, _ = event
+        return code != self.layer.zero_point_in and bool(self.y.meets(y)) and bool(self.x.meets(x))
+
+    def stored_rows(self, node: int) -> dict[tuple, Row]:
+        """Stored rows by (channel, phase, filter group, ry, rx), in stored order."""
+        rows = {}
+        _, n_c, r, s = self.layer.weight.shape
+        for fg, (group, filters) in enumerate(self.held[node]):
+            for f, c, ky, kx in np.ndindex(len(filters), n_c, r, s):
+                phase = self.y.phase(ky) * self.x.stride + self.x.phase(kx)
+                (ry, a), (rx, b) = self.y.run(ky), self.x.run(kx)
+                row = rows.setdefault((group * n_c + c, phase, fg, ry, rx), Row(fg))
+                row.taps[a, b] = (ky, kx)
+                row.weights[a, b, f] = int(self.layer.weight[filters[f], c, ky, kx])
+        dense = self.machine.weights == "dense"
+        return {key: rows[key] for key in sorted(rows) if dense or any(rows[key].weights.values())}
+
+    def psum_address(self, k_local: int, oy: int, ox: int) -> int:
+        """Byte address of a psum in the psum memory of its PE."""
+        fg, f = divmod(k_local, self.n_filters)
+        lanes = self.machine.lanes
+        bank = self.y.bank(oy) * self.x.tile + self.x.bank(ox)
+        module = bank * self.per_position + f // lanes
+        word = (fg * self.y.n_words + self.y.word(oy)) * self.x.n_words + self.x.word(ox)
+        if (word + 1) * 4 * lanes > self.machine.psum_bank_bytes:
+            raise ValueError(f"OracleMachine.psum_bank_bytes: too few for word {word}")
+        return module * self.machine.psum_bank_bytes + word * 4 * lanes + 4 * (k_local % lanes)
+
+    def scan_steps(self, node: int) -> list[SimpleNamespace]:
+        """All steps of the fire phase: chunk [(k_local, k)], positions read, outputs completed."""
+        m = self.machine
+        blocks = defaultdict(list)  # in raster order of positions, or of (iy, ix)
+        for oy in range(self.y.n_out):
+            for ox in range(self.x.n_out):
+                whole = m.fire_lanes == m.modules * m.lanes
+                place = (self.y.word(oy), self.x.word(ox)) if whole else (oy, ox)
+                blocks[place].append((oy, ox))
+        order = sorted(blocks)
+        step_of = {position: i for i, b in enumerate(order) for position in blocks[b]}
+        completed = defaultdict(list)
+        for output, window in self.windows.items():
+            completed[max(step_of[position] for position in window)].append(output)
+        size = {1: 1, m.lanes: m.lanes, m.modules * m.lanes: self.n_filters}[m.fire_lanes]
+        steps = []
+        for fg, (_, filters) in enumerate(self.held[node]):
+            slots = [(fg * self.n_filters + f, k) for f, k in enumerate(filters)]
+            for first in range(0, len(slots), size):
+                chunk = slots[first : first + size]
+                for i, block in enumerate(order):
+                    positions, outputs = blocks[block], sorted(completed[i])
+                    step = {"chunk": chunk, "positions": positions, "outputs": outputs}
+                    steps.append(SimpleNamespace(is_first=i == 0, **step))
+        return steps
+
+    def event_flits(self) -> int:
+        """Flits of a packet from storage to PEs."""
+        c, h, w = self.layer.ifmap
+        fields = [c, h, w]
+        if self.machine.event_format == "full":
+            jumps = [max([1] + [len(a.meets(i)) for i in range(a.n_in)]) for a in (self.x, self.y)]
+            fields = [c, self.y.kernel * self.x.kernel, self.y.n_out * self.x.n_out, *jumps]
+        bits = 2 + 8 + sum(field_bits(n) for n in fields)
+        if self.machine.multicast == "tree":
+            bits += self.machine.width * self.machine.height
+        return math.ceil(bits / self.machine.flit_bits)
+
+    def fired_flits(self) -> int:
+        """Flits of a packet from a PE to storage."""
+        return math.ceil((2 + 8 + sum(map(field_bits, self.pooled))) / self.machine.flit_bits)
+
+    def code(self, psum: int, k: int) -> int:
+        """Output code of a psum before pooling."""
+        layer, zero = self.layer, self.layer.zero_point_out
+        acc = np.float32(wrap32(psum + int(layer.bias[k])))
+        product = float(acc * np.float32(layer.multiplier[k]))
+        product = min(max(product, layer.type_low - zero), layer.type_high - zero)
+        code = min(max(round(product) + zero, layer.low), layer.high)
+        if layer.low >= zero and code - zero <= layer.threshold:
+            return zero
+        return code
+
+
+class Network:
+    """The mesh of simple routers, and the tx registers of the nodes."""
+
+    def __init__(self, machine: OracleMachine, state: OracleState, log: Log):
+        self.machine, self.next_input, self.log = machine, state.next_input, log
+        self.nodes = range(machine.width * machine.height)
+        self.fifos = {(node, port): [] for node in self.nodes for port in range(5)}
+        self.tx = {node: [] for node in self.nodes}  # flits of the offered packet still to go
+        self.ready = {}  # declared in the cycle before
+
+    def offer(self, cycle: int, src: int, dsts, message: Message, flits: int) -> None:
+        """Place a packet in the tx register of `src`."""
+        assert not self.tx[src], f"tx of node {src} is occupied in cycle {cycle}"
+        route = self.route(src, dsts)
+        number = len(self.log.packets)
+        packet = Packet(number, message, src, tuple(sorted(dsts)), cycle, flits, route)
+        self.log.packets.append(packet)
+        self.tx[src] = [Flit(packet, i == flits - 1, set(route[src])) for i in range(flits)]
+
+    def route(self, src: int, dsts) -> dict[int, set[int]]:
+        """Union of the XY paths: router -> outputs."""
+        outputs = defaultdict(set)
+        for dst in dsts:
+            (y, x), (dst_y, dst_x) = (
+                divmod(src, self.machine.width),
+                divmod(dst, self.machine.width),
+            )
+            while (x, y) != (dst_x, dst_y):
+                if x != dst_x:
+                    port = 0 if dst_x > x else 1
+                else:
+                    port = 2 if dst_y > y else 3
+                outputs[x + self.machine.width * y].add(port)
+                x, y = x + NEIGHBOURS[port][0], y + NEIGHBOURS[port][1]
+            outputs[dst].add(LOCAL)
+        return dict(outputs)
+
+    def step(self, cycle: int) -> dict[int, Flit]:
+        """Move flits for one cycle; return the delivered flit of each node."""
+        n_flits = {key: len(fifo) for key, fifo in self.fifos.items()}  # at the start of the cycle
+        asks = {key: set(fifo[0].outputs) if fifo else set() for key, fifo in self.fifos.items()}
+        arrivals, delivered = [], {}
+        for node in self.nodes:
+            for output in range(5):
+                below = None if output == LOCAL else self.downstream(node, output)
+                free = self.ready[node] if output == LOCAL else self.has_room(n_flits, below)
+                first = self.next_input[node, output]
+                asking = [i % 5 for i in range(first, first + 5) if output in asks[node, i % 5]]
+                if not free or not asking:
+                    continue
+                flit = self.fifos[node, asking[0]][0]
+                flit.outputs.remove(output)
+                self.next_input[node, output] = (asking[0] + 1) % 5
+                self.log.link_flits[node, output] += 1
+                if output == LOCAL:
+                    delivered[node] = flit
+                    if flit.is_last:
+                        flit.packet.delivered[node] = cycle
+                else:
+                    onward = set(flit.packet.route[below[0]])
+                    arrivals.append((below, Flit(flit.packet, flit.is_last, onward)))
+        for fifo in self.fifos.values():
+            if fifo and not fifo[0].outputs:
+                fifo.pop(0)
+        for node in self.nodes:
+            if self.tx[node] and self.has_room(n_flits, (node, LOCAL)):
+                arrivals.append(((node, LOCAL), self.tx[node].pop(0)))
+        for key, flit in arrivals:
+            self.fifos[key].append(flit)
+        return delivered
+
+    def downstream(self, node: int, output: int) -> tuple[int, int]:
+        """(router, input port) at the other end of a link."""
+        dx, dy, port = NEIGHBOURS[output]
+        return node + dx + self.machine.width * dy, port
+
+    def has_room(self, n_flits, key) -> bool:
+        return n_flits.get(key, self.machine.buffer_flits) < self.machine.buffer_flits
+
+
+class StoragePE:
+    """Sends the layer's messages and receives what fires."""
+
+    def __init__(self, machine, mapping: Mapping, network: Network, log: Log, events, base: int):
+        self.machine, self.mapping, self.network, self.log = machine, mapping, network, log
+        self.base = base
+        self.n_events = Counter()  # active PE -> events it is sent
+        self.to_send = []  # (destinations, message, storage address to read or None)
+        for c, y, x, code, address in filter(mapping.touches, events):
+            self.n_events.update(mapping.holders(c))
+            self.queue(mapping.holders(c), Message("event", (c, y, x), code), address)
+        for count in sorted({self.n_events[node] for node in mapping.held}):
+            members = [node for node in sorted(mapping.held) if self.n_events[node] == count]
+            self.queue(members, Message("end", count=count), None)
+        self.n_ends, self.n_expected = 0, 0
+        self.arrivals = Counter()  # list of the fired tensor -> entries written
+
+    def queue(self, dsts, message: Message, address) -> None:
+        """Append the packets of a message."""
+        if self.machine.multicast == "tree":
+            self.to_send.append((dsts, message, address))
+        elif self.machine.multicast == "unicast":
+            self.to_send.extend(((dst,), message, address) for dst in dsts)
+        else:
+            width = self.machine.width
+            snake = [
+                x + width * y
+                for y in range(self.machine.height)
+                for x in (range(width) if y % 2 == 0 else reversed(range(width)))
+            ]
+            message.chain = tuple(node for node in snake if node in dsts)
+            self.to_send.append((message.chain[:1], message, address))
+
+    def step(self, cycle: int, flit: Flit | None) -> None:
+        if flit and flit.is_last:
+            self.receive(cycle, flit.packet.message)
+        if self.to_send and not self.network.tx[STORAGE]:
+            dsts, message, address = self.to_send.pop(0)
+            if message.kind == "event":
+                self.log.access(cycle, STORAGE, "storage", "read", address, 8)
+            self.network.offer(cycle, STORAGE, dsts, message, self.mapping.event_flits())
+
+    def receive(self, cycle: int, message: Message) -> None:
+        if message.kind == "fired_end":
+            self.n_ends += 1
+            self.n_expected += message.count
+            return
+        (n_c, n_y, n_x), (c, y, x) = self.mapping.pooled, message.at
+        if self.machine.event_order == "row":
+            entry = y * n_c * n_x + self.arrivals[y]
+            self.arrivals[y] += 1
+        elif self.machine.event_order == "channel":
+            entry = c * n_y * n_x + self.arrivals[c]
+            self.arrivals[c] += 1
+        else:
+            entry = (y * n_x + x) * n_c + c
+        address = self.base + 8 * entry
+        self.log.access(cycle, STORAGE, "storage", "write", address, 8)
+        self.log.fired.append((cycle, c, y, x, message.code, address))
+
+    @property
+    def is_finished(self) -> bool:
+        all_ended = self.n_ends == len(self.mapping.held)
+        return all_ended and len(self.log.fired) == self.n_expected
+
+
+class PE:
+    """Router interface, load, dispatcher, MAC cluster and fire of one PE."""
+
+    # Lists that one part of the PE fills and another one reads: copied at the start of a cycle.
+    LISTS = ("events", "forwards", "rows_left", "in_flight", "row_fifo", "mac_fifo", "steps")
+    LISTS += ("groups",)
+    SCALARS = ("n_taken", "end_count", "is_done")
+
+    def __init__(self, node, machine, mapping: Mapping, network, log, state, n_events: int):
+        self.node, self.machine, self.mapping = node, machine, mapping
+        self.network, self.log, self.state = network, log, state
+        self.n_events = n_events  # that it is sent in this layer
+        self.is_active = node in mapping.held
+        self.rows = mapping.stored_rows(node) if self.is_active else {}
+        for i, row in enumerate(self.rows.values()):
+            row.address = state.row_base[node] + i
+        self.events = []  # (message, its number in the run)
+        self.forwards = []
+        self.rows_left = []  # of the current event: (row, products by y, products by x, operand)
+        self.in_flight = []  # (cycle of the read, row)
+        self.row_fifo, self.mac_fifo = [], []
+        self.issued = []  # the last three: (cycle, word addresses)
+        self.writes = []  # (cycle, byte addresses, size, {psum address: value})
+        self.memory = Counter()  # psum address -> psum
+        self.steps = mapping.scan_steps(node) if self.is_active else []
+        self.groups = []  # of outputs that wait to be sent
+        self.n_taken, self.end_count, self.n_sent = 0, None, 0
+        self.is_firing, self.is_done = False, False
+        network.ready[node] = self.is_active
+
+    def step(self, cycle: int, flit: Flit | None, ready: dict[int, bool]) -> None:
+        """Act in one cycle; `ready` is what all nodes declared in the cycle before."""
+        start = SimpleNamespace(**{name: tuple(getattr(self, name)) for name in self.LISTS})
+        for name in self.SCALARS:
+            setattr(start, name, getattr(self, name))
+        if self.is_active:
+            self.receive(cycle, flit)
+            self.forward(cycle, start)
+            self.load(cycle, start)
+            self.dispatch(start)
+            issued = self.issue(cycle, start)
+            scanned = self.fire(cycle, start)
+            self.commit(cycle)
+            self.network.ready[self.node] = (
+                len(self.events) < self.machine.event_fifo
+                and len(self.forwards) < self.machine.forward_fifo
+            )
+            if issued:
+                self.count_row(*issued)
+                return
+        cause = self.lost(start, scanned, ready) if self.is_active else "unused"
+        self.log.slots[self.node, cause] += self.machine.modules * self.machine.lanes
+
+    def receive(self, cycle: int, flit: Flit | None) -> None:
+        if flit is None or not flit.is_last:
+            return
+        message, n = flit.packet.message, self.state.messages[self.node]
+        self.state.messages[self.node] += 1
+        self.events.append((message, n))
+        address = 8 * (n % self.machine.event_fifo)
+        self.log.access(cycle, self.node, "event_fifo", "write", address, 8)
+        if message.chain and message.chain[-1] != self.node:
+            self.forwards.append(message)
+        assert len(self.events) <= self.machine.event_fifo
+        assert len(self.forwards) <= self.machine.forward_fifo
+
+    def forward(self, cycle: int, start) -> None:
+        if start.forwards and not self.network.tx[self.node]:
+            message = self.forwards.pop(0)
+            successor = message.chain[message.chain.index(self.node) + 1]
+            flits = self.mapping.event_flits()
+            self.network.offer(cycle, self.node, (successor,), message, flits)
+
+    def load(self, cycle: int, start) -> None:
+        m = self.machine
+        if start.rows_left and len(start.in_flight) + len(start.row_fifo) < m.row_fifo:
+            work = self.rows_left.pop(0)
+            self.in_flight.append((cycle, work))
+            row, size = work[0], m.modules * m.lanes
+            self.log.access(cycle, self.node, "weight", "read", row.address * size, size)
+            self.log.access(cycle, self.node, "index", "read", row.address * 2, 2)
+        if not self.rows_left and start.events:
+            message, n = self.events.pop(0)
+            self.log.access(cycle, self.node, "event_fifo", "read", 8 * (n % m.event_fifo), 8)
+            if message.kind == "end":
+                self.end_count = message.count
+            else:
+                self.n_taken += 1
+                self.rows_left = self.decode(cycle, message)
+        for when, work in tuple(self.in_flight):
+            if when + m.weight_latency == cycle:
+                self.in_flight.remove((when, work))
+                self.row_fifo.append(work)
+
+    def decode(self, cycle: int, message: Message) -> list[tuple]:
+        """Read the pointer of an event and list the rows that it touches."""
+        layer, (c, y, x) = self.mapping.layer, message.at
+        by_y, by_x = self.mapping.y.meets(y), self.mapping.x.meets(x)
+        phases = {
+            self.mapping.y.phase(ky) * layer.strides[1] + self.mapping.x.phase(kx)
+            for ky in by_y
+            for kx in by_x
+        }
+        (phase,) = phases
+        n_c = layer.ifmap[0] // layer.groups
+        channel = self.mapping.groups_of(self.node).index(c // n_c) * n_c + c % n_c
+        pointer = channel * layer.strides[0] * layer.strides[1] + phase
+        address = 4 * (self.state.pointer_base[self.node] + pointer)
+        self.log.access(cycle, self.node, "pointer", "read", address, 4)
+        return [
+            (row, by_y, by_x, message.code - layer.zero_point_in)
+            for key, row in self.rows.items()
+            if key[0] == c and any(ky in by_y and kx in by_x for ky, kx in row.taps.values())
+        ]
+
+    def dispatch(self, start) -> None:
+        if start.row_fifo and len(start.mac_fifo) < self.machine.mac_fifo:
+            self.mac_fifo.append(self.row_fifo.pop(0))
+
+    def issue(self, cycle: int, start) -> tuple | None:
+        """Issue the oldest row unless it is held; return it if it was issued."""
+        if not start.mac_fifo:
+            return None
+        row, by_y, by_x, operand = start.mac_fifo[0]
+        lanes, n_filters = self.machine.lanes, self.mapping.n_filters
+        words, values = set(), {}
+        for (a, b, f), weight in row.weights.items():
+            ky, kx = row.taps[a, b]
+            if ky in by_y and kx in by_x:
+                k_local = row.fg * n_filters + f
+                address = self.mapping.psum_address(k_local, by_y[ky], by_x[kx])
+                words.add(address - 4 * (k_local % lanes))
+                values[address] = wrap32(self.psum(address) + weight * operand)
+        recent = {
+            word for when, old in self.issued if when in (cycle - 1, cycle - 2) for word in old
+        }
+        if not self.machine.forwarding and words & recent:
+            return None
+        self.mac_fifo.pop(0)
+        self.issued = [*self.issued[-2:], (cycle, words)]
+        for word in words:
+            self.log.access(cycle, self.node, "psum", "read", word, 4 * lanes)
+        self.writes.append((cycle + 2, words, 4 * lanes, values))
+        return row, by_y, by_x
+
+    def psum(self, address: int) -> int:
+        """Read a psum; forwarding gives what earlier rows have not written yet."""
+        value = self.memory[address]
+        if self.machine.forwarding:
+            for _, _, _, values in self.writes:
+                value = values.get(address, value)
+        return value
+
+    def commit(self, cycle: int) -> None:
+        """Do the psum writes of this cycle; reads of this cycle have been done."""
+        for write in tuple(self.writes):
+            when, addresses, size, values = write
+            if when == cycle:
+                self.writes.remove(write)
+                self.memory.update({a: v - self.memory[a] for a, v in values.items()})
+                for address in addresses:
+                    self.log.access(cycle, self.node, "psum", "write", address, size)
+
+    def fire(self, cycle: int, start) -> bool:
+        """Scan, send and end; return whether a scan step was done."""
+        all_taken = start.end_count is not None and start.end_count == start.n_taken
+        rows = start.rows_left + start.in_flight + start.row_fifo + start.mac_fifo
+        is_written = all(when <= cycle - 3 for when, _ in self.issued)
+        if all_taken and not rows and is_written:
+            self.is_firing = True
+        if not self.is_firing or start.is_done:
+            return False
+        scans = bool(start.steps) and len(start.groups) < self.machine.fire_fifo
+        if scans:
+            self.scan(cycle, self.steps.pop(0))
+        flits = self.mapping.fired_flits()
+        if start.groups and not self.network.tx[self.node]:
+            message = self.groups[0].pop(0)
+            if not self.groups[0]:
+                self.groups.pop(0)
+            self.n_sent += 1
+            self.network.offer(cycle, self.node, (STORAGE,), message, flits)
+        if not start.steps and not start.groups and not self.network.tx[self.node]:
+            message = Message("fired_end", count=self.n_sent)
+            self.network.offer(cycle, self.node, (STORAGE,), message, flits)
+            self.is_done = True
+        return scans
+
+    def scan(self, cycle: int, step) -> None:
+        """Read the psums of a step, and make a group of the outputs that it completes."""
+        m, log = self.machine, self.log
+        if step.is_first:
+            address = 4 * (self.state.bias_base[self.node] + step.chunk[0][0])
+            log.access(cycle, self.node, "bias", "read", address, 4 * len(step.chunk))
+        size = 4 if m.fire_lanes == 1 else 4 * m.lanes
+        read, cleared = set(), {}
+        for oy, ox in step.positions:
+            for k_local, k in step.chunk:
+                address = self.mapping.psum_address(k_local, oy, ox)
+                log.psums[k, oy, ox] = self.memory[address]
+                log.codes[k, oy, ox] = self.mapping.code(self.memory[address], k)
+                cleared[address] = 0
+                read.add(address if size == 4 else address - 4 * (k_local % m.lanes))
+        for address in read:
+            log.access(cycle, self.node, "psum", "read", address, size)
+        self.writes.append((cycle + 1, read, size, cleared))
+        group = []
+        for py, px in step.outputs:
+            for _, k in step.chunk:
+                code = max(log.codes[k, oy, ox] for oy, ox in self.mapping.windows[py, px])
+                log.output[k, py, px] = code
+                if code != self.mapping.layer.zero_point_out:
+                    group.append(Message("fired", (k, py, px), code))
+        if group:
+            self.groups.append(group)
+
+    def count_row(self, row: Row, by_y, by_x) -> None:
+        """Count the slots of a row that was issued."""
+        for a in range(self.machine.tile[0]):
+            for b in range(self.machine.tile[1]):
+                for f in range(self.mapping.n_filters):
+                    if (a, b) not in row.taps:
+                        cause = "tile"
+                    elif row.taps[a, b][0] not in by_y or row.taps[a, b][1] not in by_x:
+                        cause = "border"
+                    elif (a, b, f) not in row.weights:
+                        cause = "channel"
+                    else:
+                        cause = "executed" if row.weights[a, b, f] else "ineffectual"
+                    self.log.slots[self.node, cause] += 1
+
+    def lost(self, start, scanned: bool, ready: dict[int, bool]) -> str:
+        """Cause of a cycle without an issued row, in a PE with filters."""
+        has_rows = bool(start.rows_left or start.in_flight or start.row_fifo)
+        others = [node for node in self.mapping.held if node != self.node]
+        if self.is_firing and not start.is_done:
+            return "fire" if scanned else "fire_port"
+        if start.mac_fifo:
+            return "hazard"
+        if start.n_taken == self.n_events and not has_rows:
+            return "drain"
+        if start.events or has_rows:
+            return "decode"
+        if start.n_taken == 0:
+            return "drain"
+        return "inject" if all(ready[node] for node in others) else "peer"
+
+
+class Log:
+    """Everything that is counted while the layer runs."""
+
+    def __init__(self, mapping: Mapping):
+        self.accesses, self.packets, self.fired = [], [], []
+        self.slots, self.link_flits = Counter(), Counter()
+        self.psums, self.codes, self.output = {}, {}, {}  # (k, y, x) -> value
+        self.mapping = mapping
+
+    def access(self, cycle, node, memory, op, address, size) -> None:
+        self.accesses.append((cycle, node, memory, op, address, size))
+
+    def result(self, cycle0: int, cycle1: int, state: OracleState) -> OracleResult:
+        k, n_y, n_x = len(self.mapping.layer.weight), self.mapping.y.n_out, self.mapping.x.n_out
+        arrays = []
+        for values, shape in (
+            (self.psums, (k, n_y, n_x)),
+            (self.codes, (k, n_y, n_x)),
+            (self.output, self.mapping.pooled),
+        ):
+            assert len(values) == math.prod(shape), "a psum or an output was left out"
+            arrays.append(np.array([values[i] for i in np.ndindex(shape)]).reshape(shape))
+        packets = []
+        for p in self.packets:
+            assert sorted(p.delivered) == list(p.dsts), f"packet {p.number} was not delivered"
+            dsts = tuple(sorted(p.delivered.items()))
+            packets.append((p.number, p.message.kind, p.src, p.created, p.flits, dsts))
+        counts = dict(self.slots), packets, dict(self.link_flits)
+        return OracleResult(
+            cycle0, cycle1, *arrays, self.fired, sorted(self.accesses), *counts, state
+        )
+
+
+def run_layer(
+    machine: OracleMachine,
+    layer: OracleLayer,
+    events: list[tuple[int, int, int, int, int]],
+    cycle0: int = 0,
+    state: OracleState | None = None,
+    output_base: int = 0,
+    limit: int = 100_000,
+) -> OracleResult:
+    """Run one layer from cycle `cycle0` on.
+
+    Parameters
+    ----------
+    events : list of (c, y, x, code, storage_address)
+        In the order in which storage reads them; those that reach no neuron are skipped.
+    state : OracleState, optional
+        What the layer before left; it is not changed.
+    output_base : int
+        Byte address of the region of the fired tensor in storage.
+    limit : int
+        Cycles after which the layer counts as deadlocked.
+
+    Raises
+    ------
+    RuntimeError
+        The layer did not end within `limit` cycles.
+    """
+    state = copy.deepcopy(state) if state else OracleState()
+    mapping = Mapping(machine, layer)
+    log = Log(mapping)
+    network = Network(machine, state, log)
+    network.ready[STORAGE] = True
+    storage = StoragePE(machine, mapping, network, log, events, output_base)
+    nodes = range(1, machine.width * machine.height)
+    parts = machine, mapping, network, log, state
+    pes = [PE(node, *parts, storage.n_events[node]) for node in nodes]
+    cycle = cycle0
+    while not storage.is_finished:
+        if cycle - cycle0 >= limit:
+            held = {
+                pe.node: {name: len(getattr(pe, name)) for name in PE.LISTS}
+                | {name: getattr(pe, name) for name in PE.SCALARS}
+                for pe in pes
+            }
+            flits = {key: len(fifo) for key, fifo in network.fifos.items() if fifo}
+            left = f"{len(storage.to_send)} packets to send, flits {flits}, PEs {held}"
+            raise RuntimeError(f"run_layer: no end after {limit} cycles: {left}")
+        delivered = network.step(cycle)
+        ready = dict(network.ready)
+        for pe in pes:
+            pe.step(cycle, delivered.get(pe.node), ready)
+        storage.step(cycle, delivered.get(STORAGE))
+        cycle += 1
+    for pe in pes:
+        n_slots = sum(n for (node, _), n in log.slots.items() if node == pe.node)
+        assert n_slots == machine.modules * machine.lanes * (cycle - cycle0)
+        assert not any(pe.memory.values()) and not pe.writes, f"psums of PE {pe.node} not cleared"
+        n_c = layer.ifmap[0] // layer.groups
+        n_pointers = len(mapping.groups_of(pe.node)) * n_c * math.prod(layer.strides)
+        state.row_base[pe.node] += len(pe.rows)
+        state.pointer_base[pe.node] += n_pointers
+        state.bias_base[pe.node] += len(mapping.held.get(pe.node, ())) * mapping.n_filters
+    assert not any(network.fifos.values()) and not any(network.tx.values())
+    return log.result(cycle0, cycle, state)

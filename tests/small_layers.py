@@ -1,0 +1,123 @@
+"""Random small layers and machines, for tests against oracles."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+
+from firemesh.emulator.machine import Machine, machine
+from firemesh.emulator.plan import Plan, make_plan
+from firemesh.models.network import Conv, MaxPool, Network, Tensor
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer, perhaps with a max-pool, on a machine, and its input codes."""
+
+    plan: Plan
+    codes: np.ndarray
+
+    @property
+    def conv(self) -> Conv:
+        return self.plan.network.layers[0]
+
+
+def _out(n, kernel, stride, before, after, dilation):
+    return (n + before + after - dilation * (kernel - 1) - 1) // stride + 1
+
+
+pairs = st.tuples
+
+
+@st.composite
+def machines(draw, **fixed) -> Machine:
+    """Small machines: every option of the PE, the fire phase and the network."""
+    modules = draw(st.sampled_from((1, 3, 9)))
+    lanes = draw(st.integers(1, 3))
+    tile = draw(st.sampled_from(("auto", "3x3", "3x1", "1x3", "1x1")))
+    a, b = (1, 1) if tile == "auto" else map(int, tile.split("x"))
+    width, height = draw(st.sampled_from(((2, 1), (3, 1), (2, 2), (3, 2), (1, 3))))
+    options = dict(
+        mesh__width=width,
+        mesh__height=height,
+        pe__modules=modules,
+        pe__lanes=lanes,
+        pe__weight_bytes=1 << 20,
+        pe__psum_bank_bytes=4 * lanes * draw(st.sampled_from((1024, 1500))),
+        pe__tile=tile if modules % (a * b) == 0 else "auto",
+        pe__weights=draw(st.sampled_from(("rows", "dense"))),
+        pe__event_fifo=draw(st.integers(1, 16)),
+        pe__forward_fifo=draw(st.integers(1, 4)),
+        pe__row_fifo=draw(st.integers(1, 16)),
+        pe__mac_fifo=draw(st.integers(1, 16)),
+        pe__weight_latency_cycles=draw(st.integers(1, 3)),
+        pe__forwarding=draw(st.booleans()),
+        pe__fire_lanes=draw(st.sampled_from((1, lanes, modules * lanes))),
+        pe__fire_fifo=draw(st.integers(1, 16)),
+        noc__multicast=draw(st.sampled_from(("tree", "chain", "unicast"))),
+        noc__buffer_flits=draw(st.integers(1, 5)),
+        noc__flit_bits=draw(st.sampled_from((16, 32, 64))),
+        noc__event_format=draw(st.sampled_from(("full", "compact"))),
+        storage__event_order=draw(st.sampled_from(("row", "channel", "raster"))),
+        threshold=draw(st.sampled_from((0, 0, 10))),
+    )
+    return machine("mnf-tiny").replace(**(options | fixed))
+
+
+@st.composite
+def cases(draw, **fixed) -> Case:
+    """A random convolution that fits, on a random machine."""
+    kernel = draw(pairs(st.integers(1, 5), st.integers(1, 5)))
+    strides = draw(pairs(st.integers(1, 3), st.integers(1, 3)))
+    dilations = draw(pairs(st.integers(1, 3), st.integers(1, 3)))
+    pads = draw(st.tuples(*(st.integers(0, 2) for _ in range(4))))
+    groups = draw(st.sampled_from((1, 1, 2, 3)))
+    channels = groups * draw(st.integers(1, 3))
+    filters = groups * draw(st.integers(1, 6))
+    size = [
+        max(draw(st.integers(1, 7)), dilations[i] * (kernel[i] - 1) + 1 - pads[i] - pads[i + 2])
+        for i in (0, 1)
+    ]
+    ofmap = [
+        _out(size[i], kernel[i], strides[i], pads[i], pads[i + 2], dilations[i]) for i in (0, 1)
+    ]
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    zero_in, zero_out = draw(st.sampled_from(((0, 0), (-128, -128), (5, -7))))
+    low = draw(st.sampled_from((-128, zero_out)))
+    weight_zero = draw(st.sampled_from((0, 3)))
+    weight = rng.integers(-128, 128, (filters, channels // groups, *kernel))
+    weight[rng.random(weight.shape) < draw(st.sampled_from((0.0, 0.5, 0.9)))] = weight_zero
+    conv = Conv(
+        name="conv",
+        inputs=("x",),
+        output="y",
+        weight=weight.astype(np.int8),
+        weight_zero_point=np.full(filters, weight_zero, np.int32),
+        multiplier=rng.uniform(1e-4, 5e-3, filters).astype(np.float32),
+        bias=rng.integers(-5000, 5000, filters).astype(np.int32),
+        low=low,
+        high=127,
+        strides=strides,
+        pads=pads,
+        dilations=dilations,
+        groups=groups,
+    )
+    tensors = [
+        Tensor("x", (channels, *size), "int8", 1.0, zero_in),
+        Tensor("y", (filters, *ofmap), "int8", 1.0, zero_out),
+    ]
+    layers: list = [conv]
+    pool = draw(st.sampled_from((None, None, ((2, 2), (2, 2)), ((3, 3), (2, 2)), ((3, 2), (1, 2)))))
+    if pool and all(ofmap[i] >= pool[0][i] for i in (0, 1)):
+        pool_pads = draw(st.sampled_from(((0, 0, 0, 0), (1, 1, 0, 1))))
+        pooled = [
+            _out(ofmap[i], pool[0][i], pool[1][i], pool_pads[i], pool_pads[i + 2], 1) for i in (0, 1)
+        ]
+        layers.append(MaxPool("pool", ("y",), "z", pool[0], pool[1], pool_pads))
+        tensors.append(Tensor("z", (filters, *pooled), "int8", 1.0, zero_out))
+    network = Network(
+        "case", tuple(layers), {t.name: t for t in tensors}, ("x",), (layers[-1].output,)
+    )
+    codes = rng.integers(-128, 128, (channels, *size))
+    codes[rng.random(codes.shape) < draw(st.sampled_from((0.0, 0.5, 0.9, 1.0)))] = zero_in
+    return Case(make_plan(network, draw(machines(**fixed))), codes.astype(np.int8))

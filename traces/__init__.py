@@ -1,0 +1,1 @@
+"""The record of a run: every memory access and packet."""
