@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Machine", "Network", "Result", "load", "machine", "run"]
+__all__ = ["Machine", "Network", "Result", "images", "load", "machine", "run"]
 
 if TYPE_CHECKING:
     from .emulator.machine import Machine, machine
     from .emulator.result import Result
     from .emulator.run import run
     from .models.network import Network
-    from .models.zoo import load
+    from .models.zoo import images, load
 
 _WHERE = {
     "Machine": "emulator.machine",
@@ -18,6 +18,7 @@ _WHERE = {
     "Result": "emulator.result",
     "run": "emulator.run",
     "Network": "models.network",
+    "images": "models.zoo",
     "load": "models.zoo",
 }
 

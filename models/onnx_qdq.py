@@ -121,11 +121,18 @@ def clip(builder: Builder, node: Node) -> None:
 def copy(builder: Builder, node: Node) -> None:
     """MaxPool, Flatten, Reshape, Squeeze, Unsqueeze: the same on codes and on real values."""
     value = builder.value(node, 0)
+    make = onnx_layers.pool if node.op == "MaxPool" else onnx_layers.reshape
+    if isinstance(value, Pending) and value.node.op in ("Relu", "Clip"):
+        # clipping is monotone: the maximum of clipped values is the clipped maximum
+        source = value.operands[0]
+        if isinstance(source, Real):
+            y = make(builder, node, source.tensor, node.outputs[0])
+            builder.values[y.name] = replace(value, operands=(Real(y),))
+            return
     if not isinstance(value, Codes | Real):
         raise builder.graph.error(
             node, f"must read codes or dequantised values, got {_kind(value)}; {REMEDY}"
         )
-    make = onnx_layers.pool if node.op == "MaxPool" else onnx_layers.reshape
     y = make(builder, node, value.tensor, node.outputs[0])
     builder.values[y.name] = type(value)(y)
 

@@ -137,7 +137,8 @@ def _first_use(graph: Graph, name: str) -> tuple[float, int]:
 def _require_quantised(graph: Graph) -> None:
     """Raise an error for a float model."""
     marks = ("QuantizeLinear", "DequantizeLinear", *onnx_qlinear.HANDLERS)
-    if not any(node.op in marks for node in graph.nodes):
+    is_float = all(item.dtype == "float32" for item in graph.inputs)
+    if is_float and not any(node.op in marks for node in graph.nodes):
         raise ModelError(
             f"{graph.file}: must be a quantised model, got float operators only; "
             f"quantise it first with onnxruntime.quantization.quantize_static"

@@ -261,5 +261,17 @@ def main(folder: Path) -> None:
         print(f"{name}: {held.size} held-back images, float {share:.4f}, int8 {integer:.4f}")
 
 
+def command_line() -> None:
+    """Run ``main`` on the folder named on the command line."""
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m firemesh.models.train_digits OUTDIR")
+    try:
+        main(Path(sys.argv[1]))
+    except ImportError as error:
+        raise SystemExit(
+            f"train_digits needs {error.name}: install the extra, pip install 'firemesh[train]'"
+        ) from error
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    command_line()

@@ -143,6 +143,38 @@ def test_a_fused_clip_becomes_a_code_range_and_an_open_side_stays_open(folder):
     assert relu.has_relu(relu.layers[1])
 
 
+def test_a_chain_of_clips_is_their_composition(folder):
+    model = conv_model(zero=5, low=-7.0, high=11.0)
+    second = helper.make_node("Clip", ["r", "low2", "high2"], ["rr"])
+    model.graph.node.insert(5, second)
+    model.graph.node[6].input[0] = "rr"
+    for name, value in (("low2", -3.0), ("high2", 90.0)):
+        model.graph.initializer.append(numpy_helper.from_array(np.float32(value), name))
+    layer = read_onnx(save(model, folder)).layers[1]
+    assert (layer.low, layer.high) == (5 - 2, 5 + 6)
+
+
+@pytest.mark.parametrize("stride", [2, 3])
+@pytest.mark.parametrize("pads", [(0, 0), (1, 1), (0, 1), (1, 0)])
+def test_ceil_mode_drops_a_window_that_starts_behind_the_input_like_onnxruntime(
+    folder, stride, pads
+):
+    for size in range(3, 9):
+        shape = [("n", 1, size, size), [None] * 4]
+        infos = [
+            helper.make_tensor_value_info(name, TensorProto.INT8, dims)
+            for name, dims in zip("xy", shape, strict=True)
+        ]
+        attributes = dict(kernel_shape=[2, 2], strides=[stride] * 2, ceil_mode=1)
+        attributes["pads"] = [pads[0], pads[0], pads[1], pads[1]]
+        pool = helper.make_node("MaxPool", ["x"], ["y"], **attributes)
+        graph = helper.make_graph([pool], "pool", infos[:1], infos[1:])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        model.ir_version = 8
+        codes = np.random.default_rng(size).integers(-128, 128, (2, 1, size, size))
+        assert_equal_to_onnxruntime(model, codes.astype(np.int8), folder)
+
+
 @pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER", "VALID"])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_auto_pad_gives_onnxruntime_s_result(folder, mode, stride):
@@ -171,6 +203,24 @@ def test_a_relu_of_its_own_becomes_a_rescale_with_its_bounds(folder):
     network = read_onnx(save(writer.model(image, output), folder))
     rescale = network.layers[1]
     assert isinstance(rescale, Rescale) and (rescale.low, rescale.high) == (0.0, float("inf"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), KINDS, st.booleans())
+def test_a_float_relu_before_pooling_equals_onnxruntime(folder, seed, kind, is_flattened):
+    writer = onnx_graphs.Writer(np.random.default_rng(seed), True, kind)
+    x = writer.quantised("image", writer.value((2, 5, 5), 0.02))
+    pooled, flat = writer.name("real"), writer.name("real")
+    attributes = dict(kernel_shape=[2, 2], strides=[2, 2], pads=[1, 0, 0, 0])
+    writer.node("MaxPool", [writer.relu(writer.real(x))], [pooled], **attributes)
+    writer.node("Flatten", [pooled], [flat])
+    shape = (2 * 3 * 2,) if is_flattened else (2, 3, 2)
+    y = writer.quantised(flat if is_flattened else pooled, writer.value(shape, 0.02))
+    dims = [None] * (len(shape) + 1)
+    output = [helper.make_tensor_value_info(writer.real(y), TensorProto.FLOAT, dims)]
+    image = onnx_graphs.Value("image", (2, 5, 5), np.float32(1), np.float32(0))
+    frames = writer.rng.normal(0, 1, (4, 2, 5, 5)).astype(np.float32)
+    assert_equal_to_onnxruntime(writer.model(image, output), frames, folder)
 
 
 def integer_input_model(kind):

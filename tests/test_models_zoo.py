@@ -14,6 +14,10 @@ NAMES = sorted(zoo.ZOO)
 SUFFIX = "_QuantizeLinear_Output"
 
 
+@pytest.mark.skipif(
+    not onnx_graphs.has_exact_kernels(),
+    reason="without VNNI, ONNX Runtime's x86 kernels may saturate with 8-bit weights",
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_integer_tensor_equals_onnxruntime_on_all_held_back_images(name, tmp_path):
     """The code tensors become outputs; the operators show that ONNX Runtime still fuses."""

@@ -1,0 +1,76 @@
+"""The host unit: computes what PEs do not, from and to the storage PE's event lists.
+
+It reads a layer's input events one per cycle through storage's port, and then writes the output's
+events one per cycle (chosen; the paper has no such unit). New shapes and the conversions at the
+network's edge take no cycles.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..models import operators
+from .activations import EVENT_BYTES, Activations, as_input, stored
+from .plan import HostStep, Plan
+from .state import Memory
+
+
+@dataclass(frozen=True)
+class HostRun:
+    """What a layer on the host unit left behind.
+
+    Parameters
+    ----------
+    step : HostStep
+    cycle0, cycle1 : int
+        First cycle, and the one after the last.
+    inputs : tuple of Activations
+    output : Activations
+    """
+
+    step: HostStep
+    cycle0: int
+    cycle1: int
+    inputs: tuple[Activations, ...]
+    output: Activations
+
+    @property
+    def n_events(self) -> int:
+        """Events read."""
+        return sum(len(part.flat) for part in self.inputs)
+
+    @property
+    def bytes(self) -> NDArray[np.int64]:
+        """int64[memories, 2]: bytes read and written."""
+        total = np.zeros((len(Memory), 2), np.int64)
+        if self.cycle1 > self.cycle0:
+            total[Memory.STORAGE] = EVENT_BYTES * np.array([self.n_events, len(self.output.flat)])
+        return total
+
+
+def run_layer(
+    plan: Plan, step: HostStep, inputs: tuple[Activations, ...], cycle: int
+) -> HostRun:
+    """Run a layer that reads and writes codes on the host unit."""
+    tensor = plan.network.tensors[step.output]
+    if step.is_free:
+        return HostRun(step, cycle, cycle, inputs, inputs[0].renamed(tensor))
+    arrays = [part.dense()[None] for part in inputs]
+    codes = operators.apply(plan.network, step.layer, *arrays)[0]
+    order = plan.machine.storage.event_order
+    output = stored(tensor, codes, order, plan.regions[step.output])
+    end = cycle + sum(len(part.flat) for part in inputs) + len(output.flat)
+    return HostRun(step, cycle, end, inputs, output)
+
+
+def enter(plan: Plan, step: HostStep, values: NDArray[np.float32]) -> Activations:
+    """Quantise the network's input and place it in storage, before cycle 0."""
+    codes = operators.apply(plan.network, step.layer, values[None])[0]
+    return as_input(plan.network.tensors[step.output], codes, plan.regions[step.output])
+
+
+def leave(plan: Plan, step: HostStep, codes: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Dequantise an output of the network."""
+    result: NDArray[np.float32] = operators.apply(plan.network, step.layer, codes[None])[0]
+    return result

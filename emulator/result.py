@@ -1,0 +1,320 @@
+"""What a run found: totals, layers, energy; for people, JSON and dataframes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .energy import Activity, energy
+from .host import HostRun
+from .machine import Machine
+from .mnf import LayerRun
+from .slots import BUSY, Cause
+from .state import Memory
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """A layer, over one frame or several.
+
+    Parameters
+    ----------
+    name, op : str
+    mode : {"mnf", "host"}
+    frames : int
+    cycles : int
+    events : int
+        Events sent to PEs, or read by the host unit.
+    active : int
+        Activations of the input that differ from the zero point.
+    inputs : int
+        All activations of the input.
+    fired : int
+        Events written to storage.
+    tile : str
+        A x B of a layer on PEs, else empty.
+    slots : int64[n_pes, causes]
+    counts, bytes : int64[n_nodes, memories, 2]
+        Reads and writes.
+    link_flits : int64[n_nodes, 5]
+        Flits sent by each router output; the last one delivers to the node.
+    """
+
+    name: str
+    op: str
+    mode: str
+    frames: int
+    cycles: int
+    events: int
+    active: int
+    inputs: int
+    fired: int
+    tile: str
+    slots: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    bytes: NDArray[np.int64]
+    link_flits: NDArray[np.int64]
+
+    def __add__(self, other: "LayerResult") -> "LayerResult":
+        """Return the same layer over the frames of both."""
+        return LayerResult(
+            self.name,
+            self.op,
+            self.mode,
+            self.frames + other.frames,
+            self.cycles + other.cycles,
+            self.events + other.events,
+            self.active + other.active,
+            self.inputs + other.inputs,
+            self.fired + other.fired,
+            self.tile,
+            self.slots + other.slots,
+            self.counts + other.counts,
+            self.bytes + other.bytes,
+            self.link_flits + other.link_flits,
+        )
+
+    @property
+    def density(self) -> float:
+        """Part of the input's activations that differ from the zero point."""
+        return self.active / self.inputs
+
+    @property
+    def utilization(self) -> float:
+        """Part of all multiplier slots in which a multiplier worked, zero weights included."""
+        total = int(self.slots.sum())
+        return int(self.slots[:, list(BUSY)].sum()) / total if total else 0.0
+
+    def cause(self, cause: Cause) -> float:
+        """Return the part of all multiplier slots with a cause."""
+        total = int(self.slots.sum())
+        return int(self.slots[:, cause].sum()) / total if total else 0.0
+
+    @property
+    def activity(self) -> Activity:
+        """What its energy is computed from."""
+        return Activity(self.bytes.sum(axis=0), self.slots.sum(axis=0), int(self.link_flits.sum()))
+
+
+def of_mnf(run: LayerRun, active: int, inputs: int) -> LayerResult:
+    """Return the result of a layer on PEs, of one frame."""
+    columns = run.columns
+    a, b = run.step.mapping.tile
+    return LayerResult(
+        name=run.step.name,
+        op=run.step.layer.op,
+        mode="mnf",
+        frames=1,
+        cycles=run.cycle1 - run.cycle0,
+        events=len(run.messages.event),
+        active=active,
+        inputs=inputs,
+        fired=len(run.output.flat),
+        tile=f"{a}x{b}",
+        slots=columns.slots,
+        counts=columns.counts,
+        bytes=columns.bytes,
+        link_flits=run.link_flits,
+    )
+
+
+def of_host(run: HostRun, machine: Machine) -> LayerResult:
+    """Return the result of a layer on the host unit, of one frame."""
+    cycles = run.cycle1 - run.cycle0
+    slots = np.zeros((machine.n_pes, len(Cause)), np.int64)
+    slots[:, Cause.UNUSED] = cycles * machine.pe.multipliers
+    counts = np.zeros((machine.mesh.n_nodes, len(Memory), 2), np.int64)
+    sizes = counts.copy()
+    sizes[0] = run.bytes
+    counts[0, Memory.STORAGE] = run.bytes[Memory.STORAGE] // 8
+    return LayerResult(
+        name=run.step.name,
+        op=run.step.layer.op,
+        mode="host",
+        frames=1,
+        cycles=cycles,
+        events=run.n_events,
+        active=run.n_events,
+        inputs=sum(part.tensor.size for part in run.inputs),
+        fired=len(run.output.flat),
+        tile="",
+        slots=slots,
+        counts=counts,
+        bytes=sizes,
+        link_flits=np.zeros((machine.mesh.n_nodes, 5), np.int64),
+    )
+
+
+class LayerTable(Sequence[LayerResult]):
+    """The layers of a run, in network order."""
+
+    def __init__(self, layers: Sequence[LayerResult], machine: Machine) -> None:
+        self._layers = tuple(layers)
+        self._machine = machine
+
+    @overload
+    def __getitem__(self, index: int) -> LayerResult: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[LayerResult]: ...
+    def __getitem__(self, index: int | slice) -> LayerResult | Sequence[LayerResult]:
+        """Return a layer by position."""
+        return self._layers[index]
+
+    def __len__(self) -> int:
+        """Return the number of layers."""
+        return len(self._layers)
+
+    def __iter__(self) -> Iterator[LayerResult]:
+        """Go through the layers in network order."""
+        return iter(self._layers)
+
+    def by_name(self, name: str) -> LayerResult:
+        """Return a layer by name.
+
+        Raises
+        ------
+        KeyError
+            Naming the known layers.
+        """
+        for layer in self._layers:
+            if layer.name == name:
+                return layer
+        known = ", ".join(layer.name for layer in self._layers)
+        raise KeyError(f"no layer {name!r}; known layers: {known}")
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return one flat dictionary per layer; slots as parts of all slots, energy in pJ."""
+        return [_record(layer, self._machine) for layer in self._layers]
+
+    def to_dataframe(self) -> Any:
+        """Return a pandas DataFrame of `records`.
+
+        Raises
+        ------
+        ImportError
+            When pandas is missing; it comes with the extra ``tables``.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError(
+                "to_dataframe needs pandas; install it with: pip install 'firemesh[tables]'"
+            ) from None
+        return pd.DataFrame(self.records())
+
+
+def _record(layer: LayerResult, machine: Machine) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "name": layer.name,
+        "op": layer.op,
+        "mode": layer.mode,
+        "tile": layer.tile,
+        "frames": layer.frames,
+        "cycles": layer.cycles,
+        "events": layer.events,
+        "density": layer.density,
+        "fired": layer.fired,
+        "utilization": layer.utilization,
+    }
+    record |= {f"slots_{cause.name.lower()}": layer.cause(cause) for cause in Cause}
+    for component, pj in energy(layer.activity, machine).items():
+        record[f"{component.lower().replace(' ', '_')}_pj"] = pj
+    for memory in Memory:
+        name = memory.name.lower()
+        record[f"{name}_reads"] = int(layer.counts[:, memory, 0].sum())
+        record[f"{name}_writes"] = int(layer.counts[:, memory, 1].sum())
+    record["link_flits"] = int(layer.link_flits[:, :4].sum())
+    return record
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run of one or more frames.
+
+    Parameters
+    ----------
+    network, digest : str
+        Name and digest of the network.
+    machine : Machine
+    mode : str
+    frames : int
+    outputs : array [frames, ...]
+        Of the network's first output.
+    layers : LayerTable
+    load_cycles : int
+        Cycles in which the weights came in, before cycle 0.
+    storage_bytes : int
+        Storage that the activations need.
+    """
+
+    network: str
+    digest: str
+    machine: Machine
+    mode: str
+    frames: int
+    outputs: NDArray[Any]
+    layers: LayerTable = field(repr=False)
+    load_cycles: int
+    storage_bytes: int
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of all frames."""
+        return sum(layer.cycles for layer in self.layers)
+
+    @property
+    def fps(self) -> float:
+        """Frames per second at the machine's clock."""
+        return self.machine.clock_hz * self.frames / self.cycles if self.cycles else 0.0
+
+    @property
+    def slots(self) -> dict[str, int]:
+        """Multiplier slots of all PEs by cause."""
+        total = sum((layer.slots.sum(axis=0) for layer in self.layers), np.zeros(len(Cause), int))
+        return {cause.name.lower(): int(total[cause]) for cause in Cause}
+
+    @property
+    def utilization(self) -> float:
+        """Part of all multiplier slots in which a multiplier worked, zero weights included."""
+        slots = self.slots
+        total = sum(slots.values())
+        return sum(slots[cause.name.lower()] for cause in BUSY) / total if total else 0.0
+
+    @property
+    def energy(self) -> dict[str, float]:
+        """Energy in pJ by component, of all frames."""
+        total: dict[str, float] = {}
+        for layer in self.layers:
+            for component, pj in energy(layer.activity, self.machine).items():
+                total[component] = total.get(component, 0.0) + pj
+        return total
+
+    @property
+    def power_mw(self) -> float:
+        """Mean power."""
+        seconds = self.cycles / self.machine.clock_hz
+        return sum(self.energy.values()) * 1e-9 / seconds if seconds else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, for JSON."""
+        return {
+            "schema": "firemesh-result",
+            "schema_version": 1,
+            "network": self.network,
+            "network_digest": self.digest,
+            "mode": self.mode,
+            "frames": self.frames,
+            "cycles": self.cycles,
+            "load_cycles": self.load_cycles,
+            "fps": self.fps,
+            "utilization": self.utilization,
+            "slots": self.slots,
+            "energy_pj": self.energy,
+            "power_mw": self.power_mw,
+            "storage_bytes": self.storage_bytes,
+            "layers": self.layers.records(),
+            "outputs": self.outputs.tolist(),
+            "machine": self.machine.model_dump(),
+        }
