@@ -3,8 +3,7 @@
 from enum import IntEnum
 from typing import Any
 
-import numba
-
+from ..noc.kernel import kernel, outer_kernel
 from ..noc.router import Packets, Ports
 from .state import Clock, Columns, Flow, Kind, LayerArrays, Memory, Multicast, Params, PeState
 
@@ -40,7 +39,7 @@ DONE, UNTIL, GROW = int(EngineStatus.DONE), int(EngineStatus.UNTIL), int(EngineS
 WEDGED, NO_ROUTE = int(EngineStatus.WEDGED), int(EngineStatus.NO_ROUTE)
 
 
-@numba.njit(cache=True)
+@kernel
 def collect(s: PeState, ports: Ports, packets: Packets, out: Columns, cycle: int) -> bool:
     """Take a flit delivered to storage: an output is written, a PE's end-of-data counted."""
     number = ports.rx[0]
@@ -64,7 +63,7 @@ def collect(s: PeState, ports: Ports, packets: Packets, out: Columns, cycle: int
     return True
 
 
-@numba.njit(cache=True)
+@kernel
 def inject(
     q: Params, la: LayerArrays, s: PeState, ports: Ports, packets: Packets, out: Columns, cycle: int
 ) -> bool:
@@ -101,7 +100,7 @@ def inject(
     return True
 
 
-@numba.njit(cache=True)
+@kernel
 def is_full(s: PeState, packets: Packets, out: Columns) -> bool:
     """Tell whether one more cycle could overflow a column table."""
     n_nodes = len(out.received)
@@ -112,14 +111,14 @@ def is_full(s: PeState, packets: Packets, out: Columns) -> bool:
         for kind in range(out.bursts.shape[0]):
             if out.bursts[kind, p] >= out.burst_cycle.shape[2]:
                 return True
-    return (
+    return bool(
         most >= out.received_cycle.shape[1]
         or s.clock[PACKETS] + n_nodes > len(packets.source)
         or out.fired[0] + n_nodes > len(out.fired_output)
     )
 
 
-@numba.njit(cache=True)
+@outer_kernel
 def advance(
     step: Any, net: Any, cycle_of_pes: Any, q: Params, la: LayerArrays, s: PeState,
     ports: Ports, packets: Packets, out: Columns, until: int,

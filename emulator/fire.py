@@ -62,9 +62,7 @@ def _lists(step: NDArray[np.int64], n_steps: int) -> tuple[NDArray[np.int64], ND
     return first, places.astype(np.int32)
 
 
-def fire_order(
-    mapping: Mapping, fire_lanes: int, pool: Pool, pooled: tuple[int, int]
-) -> FireOrder:
+def fire_order(mapping: Mapping, fire_lanes: int, pool: Pool, pooled: tuple[int, int]) -> FireOrder:
     """Return the fire phase's order of work.
 
     Parameters

@@ -49,9 +49,7 @@ class HostRun:
         return total
 
 
-def run_layer(
-    plan: Plan, step: HostStep, inputs: tuple[Activations, ...], cycle: int
-) -> HostRun:
+def run_layer(plan: Plan, step: HostStep, inputs: tuple[Activations, ...], cycle: int) -> HostRun:
     """Run a layer that reads and writes codes on the host unit."""
     tensor = plan.network.tensors[step.output]
     if step.is_free:

@@ -86,26 +86,32 @@ class Pe(_Part):
     @property
     def tiles(self) -> tuple[tuple[int, int], ...]:
         """Tiles A x B that the modules can be split into."""
-        return tuple(t for t in ((3, 3), (3, 1), (1, 3), (1, 1)) if self.modules % (t[0] * t[1]) == 0)
+        return tuple(
+            t for t in ((3, 3), (3, 1), (1, 3), (1, 1)) if self.modules % (t[0] * t[1]) == 0
+        )
 
     @model_validator(mode="after")
     def _check(self) -> "Pe":
         lanes = (1, self.lanes, self.multipliers)
         if self.fire_lanes not in lanes:
             known = ", ".join(str(n) for n in sorted(set(lanes)))
-            raise ValueError(f"fire_lanes: must be one of {known} (1, L or M*L), got {self.fire_lanes}")
+            raise ValueError(
+                f"fire_lanes: must be one of {known} (1, L or M*L), got {self.fire_lanes}"
+            )
         if self.tile != "auto" and self.tile not in {f"{a}x{b}" for a, b in self.tiles}:
             known = ", ".join(f"{a}x{b}" for a, b in self.tiles)
             raise ValueError(
-                f"tile: A*B must divide the {self.modules} modules; must be auto or one of {known}, "
-                f"got {self.tile}"
+                f"tile: must be auto or one of {known}, so that A*B divides the "
+                f"{self.modules} modules, got {self.tile}"
             )
         for name, size, unit in (
             ("weight_bytes", self.weight_bytes, self.multipliers),
             ("psum_bank_bytes", self.psum_bank_bytes, 4 * self.lanes),
         ):
             if size < unit:
-                raise ValueError(f"{name}: must hold at least one access of {unit} bytes, got {size}")
+                raise ValueError(
+                    f"{name}: must hold at least one access of {unit} bytes, got {size}"
+                )
         return self
 
 
@@ -134,9 +140,9 @@ class Machine(_Part):
     energy: str = "mnf-table5"
     """Name of an energy table."""
     mesh: Mesh
-    noc: Noc = Noc()
+    noc: Noc = Field(default_factory=lambda: Noc.model_validate({}))
     pe: Pe
-    storage: Storage = Storage()
+    storage: Storage = Field(default_factory=lambda: Storage.model_validate({}))
     sources: dict[str, str] = {}
 
     @model_validator(mode="after")

@@ -7,9 +7,6 @@ the paper's own example, whose text says two.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .machine import Machine, Pe
 from .shape import ConvShape
 
@@ -132,7 +129,7 @@ class Mapping:
         return self.most_groups * self.bank_rows * self.bank_columns
 
     def word(self, number: int, position: int, y: int, x: int) -> tuple[int, int]:
-        """Return module and word of the psums of filters ``position`` of group ``number`` at (y, x).
+        """Return module and word of a filter's psum at (y, x).
 
         Parameters
         ----------
@@ -223,106 +220,3 @@ def map_layer(name: str, shape: ConvShape, machine: Machine) -> Mapping:
             f"{best.bank_words * 4 * pe.lanes}"
         )
     return best
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A layer's weight rows, sorted by PE, channel of the PE, phase, filter group and tile.
-
-    Parameters
-    ----------
-    first : int64[n_pes + 1]
-        Rows of each PE.
-    pointer_first : int64[n_pes + 1]
-        Pointers of each PE.
-    pointer : int64[n_pointers + 1]
-        Rows of (channel of the PE, phase).
-    place : int32[n_rows, 3]
-        Filter group of the PE, first tap in y, first tap in x.
-    weight : int16[n_rows, A*B, F]
-    effectual : int32[n_rows, A*B]
-        Weights that differ from zero.
-    group_rank : int64[n_pes, convolution groups]
-        Which of the PE's convolution groups it is; -1 for none.
-    """
-
-    first: NDArray[np.int64]
-    pointer_first: NDArray[np.int64]
-    pointer: NDArray[np.int64]
-    place: NDArray[np.int32]
-    weight: NDArray[np.int16]
-    effectual: NDArray[np.int32]
-    group_rank: NDArray[np.int64]
-
-
-def _phase_taps(shape: ConvShape, axis: int, phase: int) -> list[int]:
-    s, d = shape.window.strides[axis], shape.window.dilations[axis]
-    return [k for k in range(shape.window.kernel[axis]) if (k * d) % s == phase]
-
-
-def _tiles(shape: ConvShape, tile: tuple[int, int]) -> Iterator[tuple[int, int, int, list[int], list[int]]]:
-    """Yield (phase, first tap y, first tap x, kernel rows, kernel columns) of each tile."""
-    for phase_y in range(shape.window.strides[0]):
-        for phase_x in range(shape.window.strides[1]):
-            rows = _phase_taps(shape, 0, phase_y)
-            columns = _phase_taps(shape, 1, phase_x)
-            for y in range(0, len(rows), tile[0]):
-                for x in range(0, len(columns), tile[1]):
-                    phase = phase_y * shape.window.strides[1] + phase_x
-                    yield phase, y, x, rows[y : y + tile[0]], columns[x : x + tile[1]]
-
-
-def weight_rows(mapping: Mapping, weight: NDArray[np.int16], keep_zero: bool) -> Rows:
-    """Cut a layer's weights into rows.
-
-    Parameters
-    ----------
-    mapping : Mapping
-    weight : int16[k, c/groups, r, s]
-        Weights less their zero points.
-    keep_zero : bool
-        Also store rows that are all zero.
-    """
-    shape, (a, b), n_filters = mapping.shape, mapping.tile, mapping.filters
-    channels = shape.group_channels
-    groups = mapping.groups
-    filled = np.zeros((len(groups), channels, *shape.window.kernel, n_filters), np.int16)
-    for i, group in enumerate(groups):
-        part = weight[group.first : group.first + group.size]
-        filled[i, ..., : group.size] = part.transpose(1, 2, 3, 0)
-    rank = np.full((mapping.n_pes, shape.groups), -1, np.int64)
-    for group in groups:
-        if rank[group.pe, group.conv_group] < 0:
-            rank[group.pe, group.conv_group] = rank[group.pe].max() + 1
-    pe = np.array([group.pe for group in groups])
-    number = np.array([group.number for group in groups])
-    base = np.array([rank[group.pe, group.conv_group] * channels for group in groups])
-    keys, data = [], []
-    for phase, y, x, kernel_rows, kernel_columns in _tiles(shape, (a, b)):
-        block = np.zeros((len(groups), channels, a, b, n_filters), np.int16)
-        cut = filled[:, :, kernel_rows][:, :, :, kernel_columns]
-        block[:, :, : len(kernel_rows), : len(kernel_columns)] = cut
-        block = block.reshape(len(groups), channels, a * b, n_filters)
-        kept = np.nonzero(block.any(axis=(2, 3)) | keep_zero)
-        of = kept[0]
-        key = (pe[of], base[of] + kept[1], phase, number[of], y, x)
-        keys.append(np.stack(np.broadcast_arrays(*key)))
-        data.append(block[kept])
-    key = np.concatenate(keys, axis=1)
-    order = np.lexsort(key[::-1])
-    of_pe, channel, phase_of, group_of, tap_y, tap_x = key[:, order]
-    rows = np.concatenate(data)[order]
-    n_phases = shape.window.strides[0] * shape.window.strides[1]
-    n_pointers = (rank.max(axis=1) + 1) * channels * n_phases
-    pointer_first = np.concatenate([[0], np.cumsum(n_pointers)])
-    at_pointer = pointer_first[of_pe] + channel * n_phases + phase_of
-    pointer = np.searchsorted(at_pointer, np.arange(pointer_first[-1] + 1))
-    return Rows(
-        first=np.searchsorted(of_pe, np.arange(mapping.n_pes + 1)),
-        pointer_first=pointer_first,
-        pointer=pointer,
-        place=np.stack([group_of, tap_y, tap_x], axis=1).astype(np.int32),
-        weight=rows,
-        effectual=np.count_nonzero(rows, axis=2).astype(np.int32),
-        group_rank=rank,
-    )

@@ -30,7 +30,9 @@ class Messages(NamedTuple):
     """[P]"""
 
 
-def encode(mapping: Mapping, activations: Activations) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def encode(
+    mapping: Mapping, activations: Activations
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Return which activations are events, and their columns (see `firemesh.emulator.state.Event`).
 
     Parameters

@@ -92,7 +92,11 @@ class LayerRun:
 
 
 def _params(
-    step: MnfStep, machine: Machine, network: Network, messages: Messages, fired: tuple[int, int, int]
+    step: MnfStep,
+    machine: Machine,
+    network: Network,
+    messages: Messages,
+    fired: tuple[int, int, int],
 ) -> Params:
     pe, shape, mapping, layer = machine.pe, step.shape, step.mapping, step.layer
     x, y = network.tensors[layer.inputs[0]], network.tensors[layer.output]

@@ -4,10 +4,12 @@ Each stage judges the FIFO counts of the cycle's start, so the order of stages a
 matter. `docs/mnf-cycles.md` defines every cycle, slot and access.
 """
 
-import numba
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from ..noc.kernel import first_class, kernel, signature
 from ..noc.router import Packets, Ports, make_packets, make_ports
 from .slots import Cause
 from .state import (
@@ -50,7 +52,7 @@ MULTIPLY_PHASE, FIRE_PHASE, DONE_PHASE = 0, 1, 2
 MESSAGE_BYTES, POINTER_BYTES, INDEX_BYTES, PSUM_BYTES, BIAS_BYTES = 8, 4, 2, 4, 4
 
 
-@numba.njit(cache=True)
+@kernel
 def push(s: PeState, p: int, ring: int, first: int, second: int, third: int) -> None:
     """Put an entry behind the others of a FIFO; the caller has made sure of its place."""
     at = s.ring[p, ring, 0] + s.ring[p, ring, 1]
@@ -62,7 +64,7 @@ def push(s: PeState, p: int, ring: int, first: int, second: int, third: int) -> 
     s.ring[p, ring, 1] += 1
 
 
-@numba.njit(cache=True)
+@kernel
 def drop(s: PeState, p: int, ring: int) -> None:
     """Remove the oldest entry of a FIFO."""
     following = s.ring[p, ring, 0] + 1
@@ -70,14 +72,14 @@ def drop(s: PeState, p: int, ring: int) -> None:
     s.ring[p, ring, 1] -= 1
 
 
-@numba.njit(cache=True)
+@kernel
 def count(out: Columns, node: int, memory: int, op: int, accesses: int, size: int) -> None:
     """Count accesses of ``size`` bytes each."""
     out.counts[node, memory, op] += accesses
     out.bytes[node, memory, op] += accesses * size
 
 
-@numba.njit(cache=True)
+@kernel
 def note(out: Columns, kind: int, p: int, cycle: int, first: int, message: int) -> None:
     """Note one step of a burst: the last burst goes on, or a new one begins."""
     n = out.bursts[kind, p]
@@ -95,11 +97,11 @@ def note(out: Columns, kind: int, p: int, cycle: int, first: int, message: int) 
     out.bursts[kind, p] = n + 1
 
 
-@numba.njit(cache=True)
+@kernel
 def send(
     packets: Packets,
     ports: Ports,
-    clock: NDArray[np.int64],
+    clock: NDArray[Any],
     node: int,
     destinations: int,
     kind: int,
@@ -119,7 +121,7 @@ def send(
     ports.tx[node] = number
 
 
-@numba.njit(cache=True)
+@kernel
 def issue(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: int) -> bool:
     """Issue the oldest row of the MAC FIFO; return False when it is held.
 
@@ -128,7 +130,7 @@ def issue(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: i
     at = s.ring[p, MACS, 0]
     row, message = s.fifo[p, MACS, at, 0], s.fifo[p, MACS, at, 1]
     event = la.event[message]
-    group = np.int64(la.row[row, 0])
+    group = int(la.row[row, 0])
     phase_y, phase_x = event[IN_PHASE] // q.phases_x, event[IN_PHASE] % q.phases_x
     # touched taps of the row, and the ofmap rows and columns that they meet
     first_y = max(la.row[row, 1], event[TAP_Y] - event[JUMP_Y])
@@ -179,7 +181,7 @@ def issue(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: i
     out.slots[p, CHANNEL] += positions * (q.group_filters - size)
     out.slots[p, BORDER] += (exist_y * exist_x - positions) * q.group_filters
     out.slots[p, TILE] += (q.tile_y * q.tile_x - exist_y * exist_x) * q.group_filters
-    words = np.int64(positions * ((size + q.lanes - 1) // q.lanes))
+    words = int(positions * ((size + q.lanes - 1) // q.lanes))
     count(out, p + 1, PSUM, 0, words, PSUM_BYTES * q.lanes)
     count(out, p + 1, PSUM, 1, words, PSUM_BYTES * q.lanes)
     note(out, MAC_BURST, p, cycle, row, message)
@@ -187,9 +189,9 @@ def issue(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: i
     return True
 
 
-@numba.njit(cache=True)
+@kernel
 def seek(q: Params, la: LayerArrays, row: int, end: int, message: int) -> int:
-    """Return the first row from ``row`` on that holds a tap which the event touches in both axes."""
+    """Return the first row from ``row`` on with a tap that the event touches in both axes."""
     event = la.event[message]
     low_y = event[TAP_Y] - event[JUMP_Y] - q.tile_y
     low_x = event[TAP_X] - event[JUMP_X] - q.tile_x
@@ -200,7 +202,7 @@ def seek(q: Params, la: LayerArrays, row: int, end: int, message: int) -> int:
     return row
 
 
-@numba.njit(cache=True)
+@kernel
 def load(
     q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: int, rows: int, events: int
 ) -> None:
@@ -229,7 +231,7 @@ def load(
         return
     s.pe[p, TAKEN] += 1
     count(out, p + 1, POINTER, 0, 1, POINTER_BYTES)
-    channel = np.int64(la.event[message, IN_CHANNEL])
+    channel = int(la.event[message, IN_CHANNEL])
     rank = la.group_rank[p, channel // q.group_channels]
     at = (rank * q.group_channels + channel % q.group_channels) * q.n_phases
     at += la.pointer_first[p] + la.event[message, IN_PHASE]
@@ -238,7 +240,7 @@ def load(
     s.pe[p, ROW_END] = la.pointer[at + 1]
 
 
-@numba.njit(cache=True)
+@kernel
 def interface(
     q: Params, la: LayerArrays, s: PeState, ports: Ports, packets: Packets, out: Columns, p: int,
     cycle: int,
@@ -267,25 +269,25 @@ def interface(
         kind = EVENT_PACKET if message < q.n_events else END_PACKET
         target = la.single[la.chain_next[la.message_set[message], node]]
         send(packets, ports, s.clock, node, target, kind, message, q.event_flits, cycle)
-    return number >= 0 or forwards > 0
+    return bool(number >= 0 or forwards > 0)
 
 
-@numba.njit(cache=True)
+@kernel
 def requantise(q: Params, acc: int, multiplier: float) -> int:
     """Return the code of a psum with its bias; each operation is one float32 operation."""
     low, high = np.float32(q.type_low - q.zero_out), np.float32(q.type_high - q.zero_out)
     product = np.float32(acc) * np.float32(multiplier)
-    code = np.int64(np.rint(min(max(product, low), high))) + q.zero_out
+    code = int(np.rint(min(max(product, low), high))) + q.zero_out
     code = min(max(code, q.low), q.high)
     if q.threshold >= 0 and code - q.zero_out <= q.threshold:
         code = q.zero_out
     return code
 
 
-@numba.njit(cache=True)
-def pooled(q: Params, codes: NDArray[np.int16], k: int, y: int, x: int) -> int:
+@kernel
+def pooled(q: Params, codes: NDArray[Any], k: int, y: int, x: int) -> int:
     """Return the largest code of an output's pooling window."""
-    best = np.int64(q.type_low)
+    best = int(q.type_low)
     for i in range(q.pool_kernel_y):
         row = y * q.pool_stride_y - q.pool_pad_y + i * q.pool_dilation_y
         if row < 0 or row >= codes.shape[1]:
@@ -293,11 +295,11 @@ def pooled(q: Params, codes: NDArray[np.int16], k: int, y: int, x: int) -> int:
         for j in range(q.pool_kernel_x):
             column = x * q.pool_stride_x - q.pool_pad_x + j * q.pool_dilation_x
             if 0 <= column < codes.shape[2]:
-                best = max(best, np.int64(codes[k, row, column]))
+                best = max(best, int(codes[k, row, column]))
     return best
 
 
-@numba.njit(cache=True)
+@kernel
 def scan(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: int) -> None:
     """Do one scan step: read psums, requantise, queue the outputs that are complete and fire."""
     n_steps = len(la.step_first) - 1
@@ -315,11 +317,11 @@ def scan(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: in
         y, x = la.step[i, 0], la.step[i, 1]
         for f in range(slot, slot + size):
             k = la.slot_filter[p, f]
-            acc = np.int32(s.psum[p, y, x, f] + la.bias[k])
+            acc = int(np.int32(s.psum[p, y, x, f] + la.bias[k]))
             s.codes[k, y, x] = requantise(q, acc, la.multiplier[k])
     fired = 0
     for i in range(la.done_first[step], la.done_first[step + 1]):
-        y, x = np.int64(la.done[i, 0]), np.int64(la.done[i, 1])
+        y, x = int(la.done[i, 0]), int(la.done[i, 1])
         for f in range(slot, slot + size):
             k = la.slot_filter[p, f]
             code = pooled(q, s.codes, k, y, x)
@@ -337,7 +339,7 @@ def scan(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: in
         s.pe[p, STEP] = 0
 
 
-@numba.njit(cache=True)
+@kernel
 def fire(
     q: Params, la: LayerArrays, s: PeState, ports: Ports, packets: Packets, out: Columns, p: int,
     cycle: int,
@@ -352,7 +354,9 @@ def fire(
         out.fired[0] += 1
         for i in range(4):
             out.fired_output[number, i] = s.waiting[p, at, i]
-        send(packets, ports, s.clock, node, la.single[0], FIRED_PACKET, number, q.fired_flits, cycle)
+        send(
+            packets, ports, s.clock, node, la.single[0], FIRED_PACKET, number, q.fired_flits, cycle
+        )
         s.pe[p, SENT] += 1
         s.waiting_ring[p, 0] = (at + 1) % s.waiting.shape[1]
         s.waiting_ring[p, 1] -= 1
@@ -371,7 +375,7 @@ def fire(
         out.slots[p, FIRE_PORT] += q.modules * q.lanes
 
 
-@numba.njit(cache=True)
+@kernel
 def cycle_of_pe(
     q: Params, la: LayerArrays, s: PeState, ports: Ports, packets: Packets, out: Columns, p: int,
     cycle: int, n_blocked: int,
@@ -421,16 +425,18 @@ def cycle_of_pe(
     return is_active or is_fire or not is_empty or events > 0
 
 
-SIGNATURE = numba.int64(
-    *(numba.typeof(example(kind)) for kind in (Params, LayerArrays, PeState)),
-    numba.typeof(make_ports(1)),
-    numba.typeof(make_packets(1)),
-    numba.typeof(example(Columns)),
-    numba.int64,
+SIGNATURE = signature(
+    example(Params),
+    example(LayerArrays),
+    example(PeState),
+    make_ports(1),
+    make_packets(1),
+    example(Columns),
+    0,
 )
 
 
-@numba.cfunc(SIGNATURE, cache=True)
+@first_class(SIGNATURE)
 def cycle_of_pes(
     q: Params, la: LayerArrays, s: PeState, ports: Ports, packets: Packets, out: Columns, cycle: int
 ) -> int:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from ..models.network import Conv, Dequantize, Layer, Linear, MaxPool, Network, Quantize, Reshape
 from .activations import EVENT_BYTES
 from .machine import Machine
-from .mapping import Mapping, MappingError, Rows, fully_connected_pes, map_layer, weight_rows
+from .mapping import Mapping, MappingError, fully_connected_pes, map_layer
+from .rows import Rows, weight_rows
 from .shape import ConvShape, Pool, conv_shape, fused_pool, weights
 
 
@@ -50,9 +51,7 @@ class MnfStep:
         """The pooling window; 1 x 1 without a fused pool."""
         if self.pool is None:
             return Pool()
-        return Pool(
-            self.pool.kernel, self.pool.strides, self.pool.pads[:2], self.pool.dilations
-        )
+        return Pool(self.pool.kernel, self.pool.strides, self.pool.pads[:2], self.pool.dilations)
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,9 @@ class Plan:
     load_cycles: int
 
 
-def _mnf_step(network: Network, layer: Conv | Linear, machine: Machine, used: NDArray[Any]) -> MnfStep:
+def _mnf_step(
+    network: Network, layer: Conv | Linear, machine: Machine, used: NDArray[Any]
+) -> MnfStep:
     x, y = network.tensors[layer.inputs[0]], network.tensors[layer.output]
     shape = conv_shape(layer, x, y)
     mapping = map_layer(layer.name, shape, machine)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..models.frames import check_inputs
 from ..models.network import Dequantize, ModelError, Network, Quantize
 from ..models.zoo import ZOO, load
 from ..models.zoo import images as zoo_images
@@ -70,17 +71,10 @@ class Emulation:
         When the network does not fit.
     MachineError
         When the energy table is unknown.
-    ModelError
-        When the network has more than one input.
     """
 
     def __init__(self, network: Network, machine: Machine) -> None:
         energy.table(machine.energy)
-        if len(network.inputs) != 1:
-            raise ModelError(
-                f"network {network.name}: has {len(network.inputs)} inputs "
-                f"({', '.join(network.inputs)}); firemesh runs networks with one"
-            )
         self.plan: Plan = make_plan(network, machine)
         self.cycle = 0
         self._taken = np.zeros(machine.n_pes, np.int64)
@@ -95,7 +89,7 @@ class Emulation:
         Parameters
         ----------
         inputs : array [n, ...]
-            Of the network's input's shape and type; see `check_inputs`.
+            Of the network's input's shape and type; see `firemesh.models.frames`.
         progress : callable, optional
         """
         for number, values in enumerate(inputs):
@@ -131,45 +125,6 @@ class Emulation:
         name = network.outputs[0]
         output = real[name] if name in real else tensors[name].dense()
         return Frame(number, tuple(runs), tensors, output)
-
-
-def check_inputs(network: Network, values: Any, where: str = "images") -> NDArray[Any]:
-    """Return frames in the type of the network's input.
-
-    Parameters
-    ----------
-    network : Network
-    values : array [n, ...], or one frame
-    where : str
-        File or argument, for messages.
-
-    Raises
-    ------
-    ModelError
-        When shape, type or values do not fit.
-    """
-    tensor = network.tensors[network.inputs[0]]
-    array = np.asarray(values)
-    wanted = " x ".join(str(size) for size in tensor.shape)
-    if array.shape == tensor.shape:
-        array = array[None]
-    if array.shape[1:] != tensor.shape or array.ndim != len(tensor.shape) + 1 or not len(array):
-        raise ModelError(
-            f"{where}: must have shape frames x {wanted} for network {network.name}, "
-            f"got {' x '.join(str(size) for size in array.shape) or 'a single number'}"
-        )
-    if array.dtype.kind not in "biuf":
-        raise ModelError(f"{where}: must hold numbers, got {array.dtype}; convert to {tensor.dtype}")
-    if not tensor.is_code:
-        if not np.isfinite(array).all():
-            raise ModelError(f"{where}: must be finite, got NaN or infinity; replace those values")
-        return array.astype(np.float32)
-    if array.dtype.kind == "f" or array.min() < tensor.low or array.max() > tensor.high:
-        raise ModelError(
-            f"{where}: must be integer codes in {tensor.low}..{tensor.high} ({tensor.dtype}), "
-            f"got {array.dtype} in {array.min()}..{array.max()}"
-        )
-    return array.astype(tensor.dtype)
 
 
 class Tally:

@@ -6,22 +6,23 @@ be told. P = PEs (PE ``p`` is node ``p + 1``), N = nodes, F = filters of a filte
 """
 
 from enum import IntEnum
+from functools import cache
 from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
-I64x1 = Annotated[NDArray[np.int64], np.int64, 1]
-I64x2 = Annotated[NDArray[np.int64], np.int64, 2]
-I64x3 = Annotated[NDArray[np.int64], np.int64, 3]
-I64x4 = Annotated[NDArray[np.int64], np.int64, 4]
-I32x1 = Annotated[NDArray[np.int32], np.int32, 1]
-I32x2 = Annotated[NDArray[np.int32], np.int32, 2]
-I32x3 = Annotated[NDArray[np.int32], np.int32, 3]
-I32x4 = Annotated[NDArray[np.int32], np.int32, 4]
-I16x3 = Annotated[NDArray[np.int16], np.int16, 3]
-U8x1 = Annotated[NDArray[np.uint8], np.uint8, 1]
-F32x1 = Annotated[NDArray[np.float32], np.float32, 1]
+I64x1 = Annotated[NDArray[Any], np.int64, 1]
+I64x2 = Annotated[NDArray[Any], np.int64, 2]
+I64x3 = Annotated[NDArray[Any], np.int64, 3]
+I64x4 = Annotated[NDArray[Any], np.int64, 4]
+I32x1 = Annotated[NDArray[Any], np.int32, 1]
+I32x2 = Annotated[NDArray[Any], np.int32, 2]
+I32x3 = Annotated[NDArray[Any], np.int32, 3]
+I32x4 = Annotated[NDArray[Any], np.int32, 4]
+I16x3 = Annotated[NDArray[Any], np.int16, 3]
+U8x1 = Annotated[NDArray[Any], np.uint8, 1]
+F32x1 = Annotated[NDArray[Any], np.float32, 1]
 
 
 class Kind(IntEnum):
@@ -284,7 +285,7 @@ class Columns(NamedTuple):
     bytes: I64x3
     """[N, memories, 2]"""
     received: I64x1
-    """[N]: packets whose last flit arrived; for a PE a write of its event FIFO, for storage of an output."""
+    """[N]: packets whose last flit arrived: messages at a PE, outputs at storage."""
     received_cycle: I64x2
     """[N, capacity]"""
     received_packet: I32x2
@@ -305,7 +306,12 @@ class Columns(NamedTuple):
     """[capacity, 4]: filter, y, x, code, in order of creation."""
 
 
-Arrays = TypeVar("Arrays", Params, LayerArrays, PeState, Columns)
+Arrays = TypeVar("Arrays", bound=NamedTuple)
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
 
 
 def build(kind: type[Arrays], **fields: Any) -> Arrays:
@@ -316,10 +322,10 @@ def build(kind: type[Arrays], **fields: Any) -> Arrays:
     TypeError
         When a field is missing, unknown or of the wrong number of dimensions.
     """
-    hints = get_type_hints(kind, include_extras=True)
+    hints = _hints(kind)
     if set(hints) != set(fields):
         raise TypeError(f"{kind.__name__}: fields differ: {sorted(set(hints) ^ set(fields))}")
-    values = []
+    values: list[Any] = []
     for name, hint in hints.items():
         if hint is int:
             values.append(int(fields[name]))
@@ -327,18 +333,19 @@ def build(kind: type[Arrays], **fields: Any) -> Arrays:
         dtype, ndim = hint.__metadata__
         array = np.array(fields[name], dtype, order="C")
         if array.ndim != ndim:
-            raise TypeError(f"{kind.__name__}.{name}: must have {ndim} dimensions, got {array.ndim}")
+            raise TypeError(
+                f"{kind.__name__}.{name}: must have {ndim} dimensions, got {array.ndim}"
+            )
         values.append(array)
     return kind(*values)
 
 
 def example(kind: type[Arrays]) -> Arrays:
     """Return the smallest value of a kind, from which numba takes the type."""
-    hints = get_type_hints(kind, include_extras=True)
     return build(
         kind,
         **{
             name: 0 if hint is int else np.zeros((1,) * hint.__metadata__[1])
-            for name, hint in hints.items()
+            for name, hint in _hints(kind).items()
         },
     )

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .network import Conv, Linear, ModelError, Network
+from .frames import check_inputs
+from .network import Conv, Linear, Network
 from .operators import apply
 from .requantise import apply_threshold, requantise
 
@@ -77,7 +78,7 @@ def forward(network: Network, x: Array, threshold: int = 0) -> dict[str, Array]:
     ModelError
         If x has another shape or type than the network's input, or is not finite.
     """
-    values = {network.inputs[0]: check_input(network, x)}
+    values = {network.inputs[0]: check_inputs(network, x, "forward.x")}
     for layer in network.layers:
         y = network.tensors[layer.output]
         arrays = [values[name] for name in layer.inputs]
@@ -94,34 +95,6 @@ def forward(network: Network, x: Array, threshold: int = 0) -> dict[str, Array]:
         else:
             values[layer.output] = apply(network, layer, *arrays)
     return values
-
-
-def check_input(network: Network, x: Array) -> Array:
-    """Return x in the type of the network's input.
-
-    Raises
-    ------
-    ModelError
-        If the network has several inputs, or shape, type or values do not fit.
-    """
-    if len(network.inputs) != 1:
-        raise ModelError(f"Network.inputs: must be one tensor, got {list(network.inputs)}")
-    tensor = network.tensors[network.inputs[0]]
-    x = np.asarray(x)
-    if x.ndim != len(tensor.shape) + 1 or x.shape[1:] != tensor.shape or not x.shape[0]:
-        wanted = ", ".join(str(size) for size in ("n", *tensor.shape))
-        raise ModelError(f"forward.x: must have shape [{wanted}], got {list(x.shape)}")
-    if tensor.is_code:
-        if x.dtype != tensor.dtype:
-            raise ModelError(f"forward.x: must be {tensor.dtype} codes, got {x.dtype}")
-        return x
-    if x.dtype.kind not in "fiub":
-        raise ModelError(f"forward.x: must be real numbers, got {x.dtype}")
-    with np.errstate(over="ignore"):
-        real = x.astype(np.float32)
-    if not np.isfinite(real).all():
-        raise ModelError("forward.x: must be finite in float32, got NaN or infinity")
-    return real
 
 
 def _wrap(sums: Array, bias: Array) -> NDArray[np.int32]:

@@ -41,7 +41,8 @@ def mesh(width: int, height: int) -> "nx.DiGraph[int]":
     for y in range(height):
         for x in range(width):
             graph.add_node(x + width * y, x=x, y=y)
-    for node, at in list(graph.nodes(data=True)):
+    for node in list(graph):
+        at = graph.nodes[node]
         if at["x"] + 1 < width:
             graph.add_edge(node, node + 1, port=EAST)
             graph.add_edge(node + 1, node, port=WEST)
@@ -54,12 +55,14 @@ def mesh(width: int, height: int) -> "nx.DiGraph[int]":
 def neighbours(graph: "nx.DiGraph[int]") -> NDArray[np.int64]:
     """Return int64[n_nodes, 4]: the node behind each output port, -1 where there is none."""
     table = np.full((graph.number_of_nodes(), LOCAL), -1, np.int64)
-    for source, target, port in graph.edges(data="port"):
-        table[source, port] = target
+    for source, target in graph.edges:
+        table[source, graph.edges[source, target]["port"]] = target
     return table
 
 
 def snake(graph: "nx.DiGraph[int]") -> list[int]:
     """Return the nodes along the snake: even rows in ascending x, odd rows in descending x."""
     at = graph.nodes
-    return sorted(at, key=lambda n: (at[n]["y"], at[n]["x"] if at[n]["y"] % 2 == 0 else -at[n]["x"]))
+    return sorted(
+        at, key=lambda n: (at[n]["y"], at[n]["x"] if at[n]["y"] % 2 == 0 else -at[n]["x"])
+    )

@@ -7,9 +7,10 @@ argument, so that a new router is one file with one kernel and one state.
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .kernel import signature
 
 
 class Ports(NamedTuple):
@@ -26,15 +27,15 @@ class Ports(NamedTuple):
 class Packets(NamedTuple):
     """A column table of packets; the row is the packet's number. Each array [capacity]."""
 
-    source: NDArray[np.int32]
-    destinations: NDArray[np.int32]
+    source: NDArray[Any]
+    destinations: NDArray[Any]
     """Number of the packet's destination set."""
-    flits: NDArray[np.int32]
-    kind: NDArray[np.uint8]
+    flits: NDArray[Any]
+    kind: NDArray[Any]
     """Meaning is the nodes' affair; routers do not look at it."""
-    item: NDArray[np.int64]
+    item: NDArray[Any]
     """What the packet carries; the nodes' affair."""
-    created: NDArray[np.int64]
+    created: NDArray[Any]
     """Cycle in which the packet was offered."""
 
 
@@ -72,9 +73,4 @@ def make_packets(capacity: int) -> Packets:
 
 def step_signature(state: Any) -> Any:
     """Return the numba signature of a step kernel over a state of the given example's type."""
-    return numba.int64(
-        numba.typeof(state),
-        numba.typeof(make_ports(1)),
-        numba.typeof(make_packets(1)),
-        numba.int64,
-    )
+    return signature(state, make_ports(1), make_packets(1), 0)

@@ -6,12 +6,12 @@ interleave on a link and nothing can be held half-way: no virtual channels are n
 `docs/mnf-cycles.md` defines every cycle.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from .kernel import first_class, kernel
 from .router import Packets, Ports, StepStatus, step_signature
 
 LOCAL = 4
@@ -23,33 +23,33 @@ NO_ROUTE = int(StepStatus.NO_ROUTE)
 class SimpleState(NamedTuple):
     """State of all simple routers of a network."""
 
-    neighbour: NDArray[np.int64]
+    neighbour: NDArray[Any]
     """int64[n, 4]: node behind an output, -1 for none."""
-    order: NDArray[np.int64]
+    order: NDArray[Any]
     """int64[n]: in which order the kernel visits routers; results do not depend on it."""
-    route_of: NDArray[np.int64]
+    route_of: NDArray[Any]
     """int64[n, n_sets]: route of (source, destination set), -1 where not declared."""
-    route: NDArray[np.uint8]
+    route: NDArray[Any]
     """uint8[n_routes, n]: output ports of a route at a node, as bits."""
-    fifo: NDArray[np.int64]
+    fifo: NDArray[Any]
     """int64[n, 5, depth]: packet number of each flit; a ring."""
-    head: NDArray[np.int64]
+    head: NDArray[Any]
     """int64[n, 5]: ring position of the oldest flit."""
-    count: NDArray[np.int64]
+    flits: NDArray[Any]
     """int64[n, 5]: flits in the FIFO."""
-    credits: NDArray[np.int64]
+    credits: NDArray[Any]
     """int64[n, 4]: free places in the FIFO behind an output."""
-    pending: NDArray[np.uint8]
+    pending: NDArray[Any]
     """uint8[n, 5]: outputs that the oldest flit still asks for; 0 before it has been looked at."""
-    last: NDArray[np.int64]
+    last: NDArray[Any]
     """int64[n, 5]: input at which an output's round robin begins."""
-    grant: NDArray[np.int64]
+    grant: NDArray[Any]
     """int64[n, 5]: input that each output takes in this cycle, -1 for none."""
-    sent: NDArray[np.int64]
+    sent: NDArray[Any]
     """int64[n]: flits of the offered packet that are in the network already."""
-    load: NDArray[np.int64]
+    load: NDArray[Any]
     """int64[n]: flits in the router's FIFOs."""
-    link_flits: NDArray[np.int64]
+    link_flits: NDArray[Any]
     """int64[n, 5]: flits sent so far by each output."""
 
 
@@ -63,7 +63,7 @@ def make_state(neighbour: NDArray[np.int64], depth: int) -> SimpleState:
         route=np.zeros((1, n), np.uint8),
         fifo=np.zeros((n, N_PORTS, depth), np.int64),
         head=np.zeros((n, N_PORTS), np.int64),
-        count=np.zeros((n, N_PORTS), np.int64),
+        flits=np.zeros((n, N_PORTS), np.int64),
         credits=np.where(neighbour >= 0, depth, 0).astype(np.int64),
         pending=np.zeros((n, N_PORTS), np.uint8),
         last=np.zeros((n, N_PORTS), np.int64),
@@ -74,12 +74,12 @@ def make_state(neighbour: NDArray[np.int64], depth: int) -> SimpleState:
     )
 
 
-@numba.njit(cache=True)
+@kernel
 def decide(s: SimpleState, ports: Ports, packets: Packets, node: int) -> int:
     """Grant each free output of a router to one input, from the state at the cycle's start."""
     asked = 0
     for i in range(N_PORTS):
-        if s.count[node, i] == 0:
+        if s.flits[node, i] == 0:
             continue
         if s.pending[node, i] == 0:
             packet = s.fifo[node, i, s.head[node, i]]
@@ -97,7 +97,7 @@ def decide(s: SimpleState, ports: Ports, packets: Packets, node: int) -> int:
             continue
         i = s.last[node, o]
         for _ in range(N_PORTS):
-            if s.count[node, i] > 0 and (s.pending[node, i] >> o) & 1:
+            if s.flits[node, i] > 0 and (s.pending[node, i] >> o) & 1:
                 s.grant[node, o] = i
                 s.last[node, o] = i + 1 if i + 1 < N_PORTS else 0
                 break
@@ -105,17 +105,17 @@ def decide(s: SimpleState, ports: Ports, packets: Packets, node: int) -> int:
     return OK
 
 
-@numba.njit(cache=True)
+@kernel
 def append(s: SimpleState, node: int, port: int, packet: int) -> None:
     """Put a flit behind the others of a FIFO; the sender has made sure of its place."""
-    at = s.head[node, port] + s.count[node, port]
+    at = s.head[node, port] + s.flits[node, port]
     depth = s.fifo.shape[2]
     s.fifo[node, port, at - depth if at >= depth else at] = packet
-    s.count[node, port] += 1
+    s.flits[node, port] += 1
     s.load[node] += 1
 
 
-@numba.njit(cache=True)
+@kernel
 def move(s: SimpleState, ports: Ports, node: int) -> None:
     """Carry out the grants of a router: copy flits on, drop what has been copied everywhere."""
     touched = 0
@@ -137,7 +137,7 @@ def move(s: SimpleState, ports: Ports, node: int) -> None:
         if (touched >> i) & 1 and s.pending[node, i] == 0:
             following = s.head[node, i] + 1
             s.head[node, i] = following if following < s.fifo.shape[2] else 0
-            s.count[node, i] -= 1
+            s.flits[node, i] -= 1
             s.load[node] -= 1
             if i != LOCAL:
                 s.credits[s.neighbour[node, i], i ^ 1] += 1
@@ -146,7 +146,7 @@ def move(s: SimpleState, ports: Ports, node: int) -> None:
 SIGNATURE = step_signature(make_state(np.full((1, 4), -1, np.int64), 1))
 
 
-@numba.cfunc(SIGNATURE, cache=True)
+@first_class(SIGNATURE)
 def step(s: SimpleState, ports: Ports, packets: Packets, cycle: int) -> int:
     """Advance all routers by one cycle: first every router decides, then every flit moves.
 
@@ -174,7 +174,7 @@ def step(s: SimpleState, ports: Ports, packets: Packets, cycle: int) -> int:
                 return status
     for node in s.order:
         offered = ports.tx[node]
-        has_room = s.count[node, LOCAL] < room
+        has_room = s.flits[node, LOCAL] < room
         if s.load[node] > 0:
             move(s, ports, node)
         if offered >= 0 and has_room:

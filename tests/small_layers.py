@@ -111,7 +111,8 @@ def cases(draw, **fixed) -> Case:
     if pool and all(ofmap[i] >= pool[0][i] for i in (0, 1)):
         pool_pads = draw(st.sampled_from(((0, 0, 0, 0), (1, 1, 0, 1))))
         pooled = [
-            _out(ofmap[i], pool[0][i], pool[1][i], pool_pads[i], pool_pads[i + 2], 1) for i in (0, 1)
+            _out(ofmap[i], pool[0][i], pool[1][i], pool_pads[i], pool_pads[i + 2], 1)
+            for i in (0, 1)
         ]
         layers.append(MaxPool("pool", ("y",), "z", pool[0], pool[1], pool_pads))
         tensors.append(Tensor("z", (filters, *pooled), "int8", 1.0, zero_out))

@@ -104,9 +104,7 @@ def check(case: Case, run, oracle):
     mine = packets_of(run)
     theirs = [p if p[1] != "fired_end" else (*p[:5], ()) for p in oracle.packets]
     assert mine == theirs
-    links = {
-        (int(n), int(o)): int(run.link_flits[n, o]) for n, o in np.argwhere(run.link_flits)
-    }
+    links = {(int(n), int(o)): int(run.link_flits[n, o]) for n, o in np.argwhere(run.link_flits)}
     assert links == {key: n for key, n in oracle.link_flits.items() if n}
     assert accesses(case.plan, run) == oracle.accesses
 

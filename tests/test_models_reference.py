@@ -121,12 +121,12 @@ def test_a_fused_lower_bound_cuts_codes():
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.zeros((1, 3)), r"must have shape \[n, 2\], got \[1, 3\]"),
-        (np.zeros(2), r"must have shape \[n, 2\], got \[2\]"),
-        (np.zeros((0, 2)), r"must have shape \[n, 2\], got \[0, 2\]"),
+        (np.zeros((1, 3)), "must have shape frames x 2 .*, got 1 x 3"),
+        (np.zeros(3), "must have shape frames x 2 .*, got 3"),
+        (np.zeros((0, 2)), "must have shape frames x 2 .*, got 0 x 2"),
         (np.array([[np.nan, 0.0]]), "must be finite"),
         (np.array([[1e300, 0.0]]), "must be finite in float32"),
-        (np.array([["a", "b"]]), "must be real numbers"),
+        (np.array([["a", "b"]]), "must hold numbers"),
     ],
 )
 def test_an_input_that_does_not_fit_is_refused(x, message):

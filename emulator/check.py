@@ -1,0 +1,55 @@
+"""Compares a run with the integer reference; the only place of a run that reads it."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..models.network import Network
+from ..models.reference import forward
+from .mnf import LayerRun
+from .run import Frame
+
+
+def compared(frame: Frame) -> dict[str, NDArray[Any]]:
+    """Return the frame's code tensors by name, those before a fused pool included."""
+    found = {name: part.dense() for name, part in frame.tensors.items()}
+    for run in frame.runs:
+        if isinstance(run, LayerRun) and run.step.pool is not None:
+            found[run.step.layer.output] = run.codes
+    return found
+
+
+def differences(
+    network: Network, frame: Frame, values: NDArray[Any], threshold: int
+) -> tuple[int, list[str]]:
+    """Compare a frame with the reference.
+
+    Parameters
+    ----------
+    network : Network
+    frame : Frame
+    values : array
+        The frame's input.
+    threshold : int
+        The machine's.
+
+    Returns
+    -------
+    int
+        Tensors compared.
+    list of str
+        One sentence for each tensor that differs.
+    """
+    expected = forward(network, values[None], threshold)
+    got = compared(frame) | {network.outputs[0]: frame.output}
+    wrong = []
+    for name, codes in got.items():
+        same = codes.reshape(expected[name].shape[1:]) == expected[name][0]
+        if not same.all():
+            at = tuple(int(i) for i in np.argwhere(~same)[0])
+            wrong.append(
+                f"frame {frame.number}: tensor {name} differs in {int((~same).sum())} of "
+                f"{same.size} values, first at {at}"
+            )
+    return len(got), wrong

@@ -1,0 +1,143 @@
+"""Results as tables for people."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ..models.network import Conv, Linear, Network
+from .result import Result
+from .shape import weights
+from .slots import BUSY, LABELS, Cause
+
+SI = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
+
+
+def si(value: float, unit: str) -> str:
+    """Return a value with an SI prefix and three or four digits, such as ``8.72 µJ``."""
+    for factor, prefix in SI:
+        if abs(value) >= factor:
+            return f"{value / factor:.4g} {prefix}{unit}"
+    return f"{value * 1e9:.4g} n{unit}" if value else f"0 {unit}"
+
+
+def percent(part: float) -> str:
+    """Return a part as per cent; a dash for nothing at all."""
+    return f"{100 * part:.1f} %" if part else "-"
+
+
+def _summary(result: Result, accuracy: float | None) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    energy_pj = sum(result.energy.values())
+    frames = max(result.frames, 1)
+    rows = [
+        ("cycles", f"{result.cycles:,} ({result.cycles / frames:,.0f} a frame)"),
+        ("speed", f"{result.fps:,.1f} frames/s at {si(result.machine.clock_hz, 'Hz')}"),
+        (
+            "utilisation",
+            f"{percent(result.utilization)} of {result.machine.multipliers} multipliers",
+        ),
+        ("energy", f"{si(energy_pj * 1e-12 / frames, 'J')} a frame ({result.machine.energy})"),
+        ("power", si(result.power_mw * 1e-3, "W")),
+        ("weights", f"loaded in {result.load_cycles:,} cycles before the first frame"),
+        ("storage", f"{si(result.storage_bytes, 'B')} for activations"),
+    ]
+    if accuracy is not None:
+        rows.append(("accuracy", f"{100 * accuracy:.2f} % of these frames"))
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def _slots(result: Result) -> Table:
+    table = _table("Multiplier slots", ("cause",), ("part",))
+    total = sum(result.slots.values())
+    for cause in Cause:
+        count = result.slots[cause.name.lower()]
+        if count:
+            style = "green" if cause in BUSY else ""
+            table.add_row(LABELS[cause], percent(count / total), style=style)
+    return table
+
+
+def _energy(result: Result) -> Table:
+    table = _table("Energy a frame", ("component",), ("energy", "part"))
+    total = sum(result.energy.values())
+    for name, pj in sorted(result.energy.items(), key=lambda item: -item[1]):
+        joule = pj * 1e-12 / max(result.frames, 1)
+        table.add_row(name, si(joule, "J"), percent(pj / total if total else 0.0))
+    return table
+
+
+def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1))
+    for name in left:
+        table.add_column(name, no_wrap=True)
+    for name in right:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _layers(result: Result) -> Table:
+    numbers = ("cycles", "events", "density", "fired", "util.", "lost most to", "energy")
+    table = _table("Layers, a frame", ("layer", "mode", "tile"), numbers)
+    for layer, record in zip(result.layers, result.layers.records(), strict=True):
+        lost = max((c for c in Cause if c not in BUSY), key=layer.cause)
+        joule = sum(v for k, v in record.items() if k.endswith("_pj")) * 1e-12
+        table.add_row(
+            layer.name,
+            layer.mode,
+            layer.tile,
+            f"{layer.cycles / layer.frames:,.0f}",
+            f"{layer.events / layer.frames:,.0f}",
+            f"{layer.density:.3f}",
+            f"{layer.fired / layer.frames:,.0f}",
+            percent(layer.utilization),
+            f"{LABELS[lost]} {100 * layer.cause(lost):.0f} %",
+            si(joule / layer.frames, "J"),
+        )
+    return table
+
+
+def network_table(network: Network) -> Table:
+    """Return a network's layers with shapes, weights, kept weights and MACs."""
+    left, right = ("layer", "operator", "output"), ("weights", "not zero", "MACs a frame")
+    table = _table(network.name, left, right)
+    for layer in network.layers:
+        kept = size = 0
+        if isinstance(layer, Conv | Linear):
+            values = weights(layer)
+            kept, size = int((values != 0).sum()), values.size
+        shape = "x".join(str(n) for n in network.tensors[layer.output].shape)
+        table.add_row(
+            layer.name,
+            layer.op,
+            f"{network.tensors[layer.output].dtype} {shape}",
+            f"{size:,}" if size else "",
+            percent(kept / size) if size else "",
+            f"{network.macs(layer):,}" if size else "",
+        )
+    return table
+
+
+def show(result: Result, console: Console, accuracy: float | None = None) -> None:
+    """Print a result.
+
+    Parameters
+    ----------
+    result : Result
+    console : rich.console.Console
+    accuracy : float, optional
+        Part of the frames that were classified correctly.
+    """
+    frames = "1 frame" if result.frames == 1 else f"{result.frames} frames"
+    console.print(
+        f"[bold]{result.network}[/bold] on {result.machine.name}, mode {result.mode}, {frames}"
+    )
+    console.print(_summary(result, accuracy))
+    console.print()
+    side = Table.grid(padding=(0, 4))
+    side.add_row(_slots(result), _energy(result))
+    console.print(side)
+    console.print(_layers(result))
