@@ -74,10 +74,10 @@ def _frames(text: str | None, available: int, where: str) -> int:
 
 def _inputs(network: Any, path: str | None, frames: str | None) -> tuple[Any, Any]:
     """Return frames and, for a network of the zoo with its own images, labels."""
+    from ..models.frames import check_inputs
     from ..models.network import ModelError
     from ..models.zoo import ZOO, images
     from .inputs import read_frames
-    from ..models.frames import check_inputs
 
     if path is not None:
         values, labels = check_inputs(network, read_frames(path), path), None

@@ -10,7 +10,7 @@ from ..models.network import Network
 from ..noc.network import Network as Interconnect
 from ..noc.router import Packets, make_packets
 from .activations import Activations, arrived, volume
-from .engine import PATIENCE_CYCLES, SENTENCES, EngineStatus, advance
+from .engine import SENTENCES, EngineStatus, advance
 from .fire import FireOrder, fire_order
 from .machine import Machine
 from .messages import Messages, declare, flits_of, make_messages
@@ -46,6 +46,7 @@ class LayerRun:
     Parameters
     ----------
     step : MnfStep
+    inputs : Activations
     cycle0, cycle1 : int
         First cycle, and the one after the last.
     messages : Messages
@@ -63,6 +64,7 @@ class LayerRun:
     """
 
     step: MnfStep
+    inputs: Activations
     cycle0: int
     cycle1: int
     messages: Messages
@@ -331,6 +333,7 @@ def run_layer(
     base = plan.regions[step.output]
     return LayerRun(
         step,
+        activations,
         cycle,
         int(s.clock[Clock.CYCLE]),
         messages,
@@ -342,6 +345,3 @@ def run_layer(
         fifo_base,
         arrived(tensor, channel, y, x, code, order, base),
     )
-
-
-__all__ = ["PATIENCE_CYCLES", "EngineError", "LayerRun", "run_layer"]

@@ -98,7 +98,7 @@ class LayerResult:
         return Activity(self.bytes.sum(axis=0), self.slots.sum(axis=0), int(self.link_flits.sum()))
 
 
-def of_mnf(run: LayerRun, active: int, inputs: int) -> LayerResult:
+def of_mnf(run: LayerRun) -> LayerResult:
     """Return the result of a layer on PEs, of one frame."""
     columns = run.columns
     a, b = run.step.mapping.tile
@@ -109,8 +109,8 @@ def of_mnf(run: LayerRun, active: int, inputs: int) -> LayerResult:
         frames=1,
         cycles=run.cycle1 - run.cycle0,
         events=len(run.messages.event),
-        active=active,
-        inputs=inputs,
+        active=len(run.inputs.flat),
+        inputs=run.inputs.tensor.size,
         fired=len(run.output.flat),
         tile=f"{a}x{b}",
         slots=columns.slots,

@@ -50,8 +50,7 @@ class Frame:
         found = []
         for run in self.runs:
             if isinstance(run, mnf.LayerRun):
-                x = self.tensors[run.step.layer.inputs[0]]
-                found.append(of_mnf(run, len(x.flat), x.tensor.size))
+                found.append(of_mnf(run))
             elif not run.step.is_free:
                 found.append(of_host(run, machine))
         return found

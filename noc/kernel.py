@@ -70,9 +70,10 @@ def first_class(types: Any) -> Callable[[Function], Any]:
     """Compile a kernel that kernels of other files take as an argument.
 
     Its cache entry, and that of the kernel which takes it, stay valid when the other one changes.
+    With ``NUMBA_DISABLE_JIT=1`` it stays the Python function, as the other kernels do.
     """
 
     def compile_it(function: Function) -> Any:
-        return _cfunc(types, **OPTIONS)(function)
+        return function if _config.DISABLE_JIT else _cfunc(types, **OPTIONS)(function)
 
     return compile_it

@@ -16,6 +16,7 @@ from .router import Packets, Ports, StepStatus, step_signature
 
 LOCAL = 4
 N_PORTS = 5
+ALL_PORTS = (1 << N_PORTS) - 1
 OK = int(StepStatus.OK)
 NO_ROUTE = int(StepStatus.NO_ROUTE)
 
@@ -131,7 +132,7 @@ def move(s: SimpleState, ports: Ports, node: int) -> None:
         else:
             s.credits[node, o] -= 1
             append(s, s.neighbour[node, o], o ^ 1, packet)
-        s.pending[node, i] &= ~(1 << o)
+        s.pending[node, i] &= ALL_PORTS ^ (1 << o)
         touched |= 1 << i
     for i in range(N_PORTS):
         if (touched >> i) & 1 and s.pending[node, i] == 0:
