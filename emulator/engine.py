@@ -7,12 +7,6 @@ from ..noc.kernel import kernel, outer_kernel
 from ..noc.router import Packets, Ports
 from .state import Clock, Columns, Flow, Kind, LayerArrays, Memory, Multicast, Params, PeState
 
-EVENT, END, FIRED, FIRED_END = int(Kind.EVENT), int(Kind.END), int(Kind.FIRED), int(Kind.FIRED_END)
-TREE, CHAIN = int(Multicast.TREE), int(Multicast.CHAIN)
-STORAGE = int(Memory.STORAGE)
-MESSAGE, COPY, ENDS = int(Flow.MESSAGE), int(Flow.COPY), int(Flow.ENDS)
-ANNOUNCED, ARRIVED = int(Flow.ANNOUNCED), int(Flow.ARRIVED)
-CYCLE, ACTIVE, PACKETS = int(Clock.CYCLE), int(Clock.ACTIVE), int(Clock.PACKETS)
 EVENT_BYTES = 8
 PATIENCE_CYCLES = 10_000
 
@@ -35,9 +29,6 @@ SENTENCES = {
     EngineStatus.NO_ROUTE: "a packet met a node without a route; declare its destination set",
 }
 
-DONE, UNTIL, GROW = int(EngineStatus.DONE), int(EngineStatus.UNTIL), int(EngineStatus.GROW)
-WEDGED, NO_ROUTE = int(EngineStatus.WEDGED), int(EngineStatus.NO_ROUTE)
-
 
 @kernel
 def collect(s: PeState, ports: Ports, packets: Packets, out: Columns, cycle: int) -> bool:
@@ -49,17 +40,17 @@ def collect(s: PeState, ports: Ports, packets: Packets, out: Columns, cycle: int
     s.got[0, source] += 1
     if s.got[0, source] == packets.flits[number]:
         s.got[0, source] = 0
-        if packets.kind[number] == FIRED:
+        if packets.kind[number] == Kind.FIRED:
             at = out.received[0]
             out.received_cycle[0, at] = cycle
             out.received_packet[0, at] = number
             out.received[0] = at + 1
-            out.counts[0, STORAGE, 1] += 1
-            out.bytes[0, STORAGE, 1] += EVENT_BYTES
-            s.flow[ARRIVED] += 1
+            out.counts[0, Memory.STORAGE, 1] += 1
+            out.bytes[0, Memory.STORAGE, 1] += EVENT_BYTES
+            s.flow[Flow.ARRIVED] += 1
         else:
-            s.flow[ENDS] += 1
-            s.flow[ANNOUNCED] += packets.item[number]
+            s.flow[Flow.ENDS] += 1
+            s.flow[Flow.ANNOUNCED] += packets.item[number]
     return True
 
 
@@ -68,35 +59,35 @@ def inject(
     q: Params, la: LayerArrays, s: PeState, ports: Ports, packets: Packets, out: Columns, cycle: int
 ) -> bool:
     """Offer the next packet of the messages; return whether there was one."""
-    message = s.flow[MESSAGE]
+    message = s.flow[Flow.MESSAGE]
     if ports.tx[0] >= 0 or message >= q.n_messages:
         return False
     group = la.message_set[message]
     first = la.set_first[group]
     copies = 1
-    if q.multicast == TREE:
+    if q.multicast == Multicast.TREE:
         destinations = la.set_tree[group]
-    elif q.multicast == CHAIN:
+    elif q.multicast == Multicast.CHAIN:
         destinations = la.single[la.chain_next[group, 0]]
     else:
         copies = la.set_first[group + 1] - first
-        destinations = la.single[la.set_member[first + s.flow[COPY]]]
-    number = s.clock[PACKETS]
-    s.clock[PACKETS] += 1
+        destinations = la.single[la.set_member[first + s.flow[Flow.COPY]]]
+    number = s.clock[Clock.PACKETS]
+    s.clock[Clock.PACKETS] += 1
     packets.source[number] = 0
     packets.destinations[number] = destinations
     packets.flits[number] = q.event_flits
-    packets.kind[number] = EVENT if message < q.n_events else END
+    packets.kind[number] = Kind.EVENT if message < q.n_events else Kind.END
     packets.item[number] = message
     packets.created[number] = cycle
     ports.tx[0] = number
     if message < q.n_events:
-        out.counts[0, STORAGE, 0] += 1
-        out.bytes[0, STORAGE, 0] += EVENT_BYTES
-    s.flow[COPY] += 1
-    if s.flow[COPY] == copies:
-        s.flow[MESSAGE] += 1
-        s.flow[COPY] = 0
+        out.counts[0, Memory.STORAGE, 0] += 1
+        out.bytes[0, Memory.STORAGE, 0] += EVENT_BYTES
+    s.flow[Flow.COPY] += 1
+    if s.flow[Flow.COPY] == copies:
+        s.flow[Flow.MESSAGE] += 1
+        s.flow[Flow.COPY] = 0
     return True
 
 
@@ -113,7 +104,7 @@ def is_full(s: PeState, packets: Packets, out: Columns) -> bool:
                 return True
     return bool(
         most >= out.received_cycle.shape[1]
-        or s.clock[PACKETS] + n_nodes > len(packets.source)
+        or s.clock[Clock.PACKETS] + n_nodes > len(packets.source)
         or out.fired[0] + n_nodes > len(out.fired_output)
     )
 
@@ -141,25 +132,25 @@ def advance(
     Returns
     -------
     int
-        An `EngineStatus`; ``s.clock[CYCLE]`` is the next cycle.
+        An `EngineStatus`; ``s.clock[Clock.CYCLE]`` is the next cycle.
     """
     n_active = 0
     for p in range(len(la.is_active)):
         n_active += la.is_active[p]
-    while s.clock[CYCLE] < until:
+    while s.clock[Clock.CYCLE] < until:
         if is_full(s, packets, out):
-            return GROW
-        cycle = s.clock[CYCLE]
+            return EngineStatus.GROW
+        cycle = s.clock[Clock.CYCLE]
         if step(net, ports, packets, cycle) != 0:
-            return NO_ROUTE
+            return EngineStatus.NO_ROUTE
         is_active = cycle_of_pes(q, la, s, ports, packets, out, cycle) != 0
         is_active |= collect(s, ports, packets, out, cycle)
         is_active |= inject(q, la, s, ports, packets, out, cycle)
-        s.clock[CYCLE] = cycle + 1
+        s.clock[Clock.CYCLE] = cycle + 1
         if is_active:
-            s.clock[ACTIVE] = cycle
-        elif cycle - s.clock[ACTIVE] > PATIENCE_CYCLES:
-            return WEDGED
-        if s.flow[ENDS] == n_active and s.flow[ANNOUNCED] == s.flow[ARRIVED]:
-            return DONE
-    return UNTIL
+            s.clock[Clock.ACTIVE] = cycle
+        elif cycle - s.clock[Clock.ACTIVE] > PATIENCE_CYCLES:
+            return EngineStatus.WEDGED
+        if s.flow[Flow.ENDS] == n_active and s.flow[Flow.ANNOUNCED] == s.flow[Flow.ARRIVED]:
+            return EngineStatus.DONE
+    return EngineStatus.UNTIL

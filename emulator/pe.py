@@ -28,26 +28,6 @@ from .state import (
     example,
 )
 
-EXECUTED, INEFFECTUAL = int(Cause.EXECUTED), int(Cause.INEFFECTUAL)
-BORDER, TILE, CHANNEL = int(Cause.BORDER), int(Cause.TILE), int(Cause.CHANNEL)
-FIRE, FIRE_PORT, HAZARD = int(Cause.FIRE), int(Cause.FIRE_PORT), int(Cause.HAZARD)
-PEER, INJECT, DECODE = int(Cause.PEER), int(Cause.INJECT), int(Cause.DECODE)
-DRAIN, UNUSED = int(Cause.DRAIN), int(Cause.UNUSED)
-EVENT_FIFO, POINTER, INDEX = int(Memory.EVENT_FIFO), int(Memory.POINTER), int(Memory.INDEX)
-WEIGHT, PSUM, BIAS = int(Memory.WEIGHT), int(Memory.PSUM), int(Memory.BIAS)
-LOAD_BURST, MAC_BURST, FIRE_BURST = int(Burst.LOAD), int(Burst.MAC), int(Burst.FIRE)
-EVENT_PACKET, END_PACKET = int(Kind.EVENT), int(Kind.END)
-FIRED_PACKET, FIRED_END_PACKET = int(Kind.FIRED), int(Kind.FIRED_END)
-CODE, IN_CHANNEL, IN_PHASE = int(Event.CODE), int(Event.CHANNEL), int(Event.PHASE)
-LOW_Y, TAP_Y, JUMP_Y = int(Event.LOW_Y), int(Event.TAP_Y), int(Event.JUMP_Y)
-LOW_X, TAP_X, JUMP_X = int(Event.LOW_X), int(Event.TAP_X), int(Event.JUMP_X)
-EVENTS, FORWARD, ROWS = int(Ring.EVENTS), int(Ring.FORWARD), int(Ring.ROWS)
-MACS, GROUPS = int(Ring.MACS), int(Ring.GROUPS)
-TAKEN, ENDED, PHASE = int(Field.TAKEN), int(Field.END), int(Field.PHASE)
-CURRENT, ROW, ROW_END = int(Field.EVENT), int(Field.ROW), int(Field.ROW_END)
-CHUNK, STEP, SENT = int(Field.CHUNK), int(Field.STEP), int(Field.FIRED)
-PACKETS = int(Clock.PACKETS)
-CHAIN = int(Multicast.CHAIN)
 MULTIPLY_PHASE, FIRE_PHASE, DONE_PHASE = 0, 1, 2
 MESSAGE_BYTES, POINTER_BYTES, INDEX_BYTES, PSUM_BYTES, BIAS_BYTES = 8, 4, 2, 4, 4
 
@@ -110,8 +90,8 @@ def send(
     cycle: int,
 ) -> None:
     """Offer a packet."""
-    number = clock[PACKETS]
-    clock[PACKETS] += 1
+    number = clock[Clock.PACKETS]
+    clock[Clock.PACKETS] += 1
     packets.source[number] = node
     packets.destinations[number] = destinations
     packets.flits[number] = flits
@@ -122,53 +102,70 @@ def send(
 
 
 @kernel
+def is_held(
+    q: Params,
+    s: PeState,
+    p: int,
+    cycle: int,
+    group: int,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+) -> bool:
+    """Tell whether a row issued in one of the last two cycles has a psum word in common.
+
+    ``rows`` and ``columns`` are the first and last ofmap row and column of a filter group's words.
+    """
+    for k in range(2):
+        if (
+            s.flight[p, k, 0] >= cycle - 2
+            and s.flight[p, k, 1] == group
+            and s.flight[p, k, 2] <= rows[1]
+            and s.flight[p, k, 3] >= rows[0]
+            and s.flight[p, k, 4] <= columns[1]
+            and s.flight[p, k, 5] >= columns[0]
+            and (s.flight[p, k, 2] - rows[0]) % q.step_y == 0
+            and (s.flight[p, k, 4] - columns[0]) % q.step_x == 0
+        ):
+            return True
+    return False
+
+
+@kernel
 def issue(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: int) -> bool:
     """Issue the oldest row of the MAC FIFO; return False when it is held.
 
     Multiplies and accumulates into int32 psums (wrapping), counts slots and psum accesses.
     """
-    at = s.ring[p, MACS, 0]
-    row, message = s.fifo[p, MACS, at, 0], s.fifo[p, MACS, at, 1]
+    at = s.ring[p, Ring.MACS, 0]
+    row, message = s.fifo[p, Ring.MACS, at, 0], s.fifo[p, Ring.MACS, at, 1]
     event = la.event[message]
     group = int(la.row[row, 0])
-    phase_y, phase_x = event[IN_PHASE] // q.phases_x, event[IN_PHASE] % q.phases_x
+    phase_y, phase_x = event[Event.PHASE] // q.phases_x, event[Event.PHASE] % q.phases_x
     # touched taps of the row, and the ofmap rows and columns that they meet
-    first_y = max(la.row[row, 1], event[TAP_Y] - event[JUMP_Y])
-    first_x = max(la.row[row, 2], event[TAP_X] - event[JUMP_X])
-    last_y = min(la.row[row, 1] + q.tile_y - 1, event[TAP_Y])
-    last_x = min(la.row[row, 2] + q.tile_x - 1, event[TAP_X])
-    low_y = event[LOW_Y] + (event[TAP_Y] - last_y) * q.step_y
-    low_x = event[LOW_X] + (event[TAP_X] - last_x) * q.step_x
-    high_y = event[LOW_Y] + (event[TAP_Y] - first_y) * q.step_y
-    high_x = event[LOW_X] + (event[TAP_X] - first_x) * q.step_x
-    if q.forwarding == 0:
-        for k in range(2):
-            if (
-                s.flight[p, k, 0] >= cycle - 2
-                and s.flight[p, k, 1] == group
-                and s.flight[p, k, 2] <= high_y
-                and s.flight[p, k, 3] >= low_y
-                and s.flight[p, k, 4] <= high_x
-                and s.flight[p, k, 5] >= low_x
-                and (s.flight[p, k, 2] - low_y) % q.step_y == 0
-                and (s.flight[p, k, 4] - low_x) % q.step_x == 0
-            ):
-                return False
+    first_y = max(la.row[row, 1], event[Event.TAP_Y] - event[Event.JUMP_Y])
+    first_x = max(la.row[row, 2], event[Event.TAP_X] - event[Event.JUMP_X])
+    last_y = min(la.row[row, 1] + q.tile_y - 1, event[Event.TAP_Y])
+    last_x = min(la.row[row, 2] + q.tile_x - 1, event[Event.TAP_X])
+    low_y = event[Event.LOW_Y] + (event[Event.TAP_Y] - last_y) * q.step_y
+    low_x = event[Event.LOW_X] + (event[Event.TAP_X] - last_x) * q.step_x
+    high_y = event[Event.LOW_Y] + (event[Event.TAP_Y] - first_y) * q.step_y
+    high_x = event[Event.LOW_X] + (event[Event.TAP_X] - first_x) * q.step_x
+    if q.forwarding == 0 and is_held(q, s, p, cycle, group, (low_y, high_y), (low_x, high_x)):
+        return False
     for i in range(6):
         s.flight[p, 0, i] = s.flight[p, 1, i]
     s.flight[p, 1, 0] = cycle
     s.flight[p, 1, 1] = group
     s.flight[p, 1, 2], s.flight[p, 1, 3] = low_y, high_y
     s.flight[p, 1, 4], s.flight[p, 1, 5] = low_x, high_x
-
     size = la.group_size[p, group]
     slot = group * q.group_filters
-    value = np.int32(event[CODE] - q.zero_in)
+    value = np.int32(event[Event.CODE] - q.zero_in)
     effectual = 0
     for tap_y in range(first_y, last_y + 1):
-        y = event[LOW_Y] + (event[TAP_Y] - tap_y) * q.step_y
+        y = event[Event.LOW_Y] + (event[Event.TAP_Y] - tap_y) * q.step_y
         for tap_x in range(first_x, last_x + 1):
-            x = event[LOW_X] + (event[TAP_X] - tap_x) * q.step_x
+            x = event[Event.LOW_X] + (event[Event.TAP_X] - tap_x) * q.step_x
             i = (tap_y - la.row[row, 1]) * q.tile_x + tap_x - la.row[row, 2]
             for f in range(size):
                 s.psum[p, y, x, slot + f] += value * np.int32(la.row_weight[row, i, f])
@@ -176,16 +173,16 @@ def issue(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: i
     positions = (last_y - first_y + 1) * (last_x - first_x + 1)
     exist_y = min(q.tile_y, la.taps_y[phase_y] - la.row[row, 1])
     exist_x = min(q.tile_x, la.taps_x[phase_x] - la.row[row, 2])
-    out.slots[p, EXECUTED] += effectual
-    out.slots[p, INEFFECTUAL] += positions * size - effectual
-    out.slots[p, CHANNEL] += positions * (q.group_filters - size)
-    out.slots[p, BORDER] += (exist_y * exist_x - positions) * q.group_filters
-    out.slots[p, TILE] += (q.tile_y * q.tile_x - exist_y * exist_x) * q.group_filters
+    out.slots[p, Cause.EXECUTED] += effectual
+    out.slots[p, Cause.INEFFECTUAL] += positions * size - effectual
+    out.slots[p, Cause.CHANNEL] += positions * (q.group_filters - size)
+    out.slots[p, Cause.BORDER] += (exist_y * exist_x - positions) * q.group_filters
+    out.slots[p, Cause.TILE] += (q.tile_y * q.tile_x - exist_y * exist_x) * q.group_filters
     words = int(positions * ((size + q.lanes - 1) // q.lanes))
-    count(out, p + 1, PSUM, 0, words, PSUM_BYTES * q.lanes)
-    count(out, p + 1, PSUM, 1, words, PSUM_BYTES * q.lanes)
-    note(out, MAC_BURST, p, cycle, row, message)
-    drop(s, p, MACS)
+    count(out, p + 1, Memory.PSUM, 0, words, PSUM_BYTES * q.lanes)
+    count(out, p + 1, Memory.PSUM, 1, words, PSUM_BYTES * q.lanes)
+    note(out, Burst.MAC, p, cycle, row, message)
+    drop(s, p, Ring.MACS)
     return True
 
 
@@ -193,10 +190,11 @@ def issue(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: i
 def seek(q: Params, la: LayerArrays, row: int, end: int, message: int) -> int:
     """Return the first row from ``row`` on with a tap that the event touches in both axes."""
     event = la.event[message]
-    low_y = event[TAP_Y] - event[JUMP_Y] - q.tile_y
-    low_x = event[TAP_X] - event[JUMP_X] - q.tile_x
+    low_y = event[Event.TAP_Y] - event[Event.JUMP_Y] - q.tile_y
+    low_x = event[Event.TAP_X] - event[Event.JUMP_X] - q.tile_x
     while row < end and not (
-        low_y < la.row[row, 1] <= event[TAP_Y] and low_x < la.row[row, 2] <= event[TAP_X]
+        low_y < la.row[row, 1] <= event[Event.TAP_Y]
+        and low_x < la.row[row, 2] <= event[Event.TAP_X]
     ):
         row += 1
     return row
@@ -210,34 +208,34 @@ def load(
 
     ``rows`` and ``events`` are what row FIFO and event FIFO held at the cycle's start.
     """
-    row, end = s.pe[p, ROW], s.pe[p, ROW_END]
-    if row < end and rows < s.depth[ROWS]:
-        message = s.pe[p, CURRENT]
-        push(s, p, ROWS, row, message, cycle + q.weight_latency)
-        count(out, p + 1, WEIGHT, 0, 1, q.modules * q.lanes)
-        count(out, p + 1, INDEX, 0, 1, INDEX_BYTES)
-        note(out, LOAD_BURST, p, cycle, row, message)
+    row, end = s.pe[p, Field.ROW], s.pe[p, Field.ROW_END]
+    if row < end and rows < s.depth[Ring.ROWS]:
+        message = s.pe[p, Field.EVENT]
+        push(s, p, Ring.ROWS, row, message, cycle + q.weight_latency)
+        count(out, p + 1, Memory.WEIGHT, 0, 1, q.modules * q.lanes)
+        count(out, p + 1, Memory.INDEX, 0, 1, INDEX_BYTES)
+        note(out, Burst.LOAD, p, cycle, row, message)
         row = seek(q, la, row + 1, end, message)
-        s.pe[p, ROW] = row
+        s.pe[p, Field.ROW] = row
     if row < end or events == 0:
         return
-    message = s.fifo[p, EVENTS, s.ring[p, EVENTS, 0], 0]
-    drop(s, p, EVENTS)
-    count(out, p + 1, EVENT_FIFO, 0, 1, MESSAGE_BYTES)
+    message = s.fifo[p, Ring.EVENTS, s.ring[p, Ring.EVENTS, 0], 0]
+    drop(s, p, Ring.EVENTS)
+    count(out, p + 1, Memory.EVENT_FIFO, 0, 1, MESSAGE_BYTES)
     out.taken_cycle[p, out.taken[p]] = cycle
     out.taken[p] += 1
     if message >= q.n_events:
-        s.pe[p, ENDED] = la.end_count[message - q.n_events]
+        s.pe[p, Field.END] = la.end_count[message - q.n_events]
         return
-    s.pe[p, TAKEN] += 1
-    count(out, p + 1, POINTER, 0, 1, POINTER_BYTES)
-    channel = int(la.event[message, IN_CHANNEL])
+    s.pe[p, Field.TAKEN] += 1
+    count(out, p + 1, Memory.POINTER, 0, 1, POINTER_BYTES)
+    channel = int(la.event[message, Event.CHANNEL])
     rank = la.group_rank[p, channel // q.group_channels]
     at = (rank * q.group_channels + channel % q.group_channels) * q.n_phases
-    at += la.pointer_first[p] + la.event[message, IN_PHASE]
-    s.pe[p, CURRENT] = message
-    s.pe[p, ROW] = seek(q, la, la.pointer[at], la.pointer[at + 1], message)
-    s.pe[p, ROW_END] = la.pointer[at + 1]
+    at += la.pointer_first[p] + la.event[message, Event.PHASE]
+    s.pe[p, Field.EVENT] = message
+    s.pe[p, Field.ROW] = seek(q, la, la.pointer[at], la.pointer[at + 1], message)
+    s.pe[p, Field.ROW_END] = la.pointer[at + 1]
 
 
 @kernel
@@ -247,7 +245,7 @@ def interface(
 ) -> bool:  # fmt: skip
     """Take a delivered flit, forward along the chain; return whether something happened."""
     node = p + 1
-    forwards = s.ring[p, FORWARD, 1]
+    forwards = s.ring[p, Ring.FORWARD, 1]
     number = ports.rx[node]
     if number >= 0:
         source = packets.source[number]
@@ -255,18 +253,18 @@ def interface(
         if s.got[node, source] == packets.flits[number]:
             s.got[node, source] = 0
             message = packets.item[number]
-            push(s, p, EVENTS, message, 0, 0)
-            count(out, node, EVENT_FIFO, 1, 1, MESSAGE_BYTES)
+            push(s, p, Ring.EVENTS, message, 0, 0)
+            count(out, node, Memory.EVENT_FIFO, 1, 1, MESSAGE_BYTES)
             at = out.received[node]
             out.received_cycle[node, at] = cycle
             out.received_packet[node, at] = number
             out.received[node] = at + 1
-            if q.multicast == CHAIN and la.chain_next[la.message_set[message], node] >= 0:
-                push(s, p, FORWARD, message, 0, 0)
+            if q.multicast == Multicast.CHAIN and la.chain_next[la.message_set[message], node] >= 0:
+                push(s, p, Ring.FORWARD, message, 0, 0)
     if forwards > 0 and ports.tx[node] < 0:
-        message = s.fifo[p, FORWARD, s.ring[p, FORWARD, 0], 0]
-        drop(s, p, FORWARD)
-        kind = EVENT_PACKET if message < q.n_events else END_PACKET
+        message = s.fifo[p, Ring.FORWARD, s.ring[p, Ring.FORWARD, 0], 0]
+        drop(s, p, Ring.FORWARD)
+        kind = Kind.EVENT if message < q.n_events else Kind.END
         target = la.single[la.chain_next[la.message_set[message], node]]
         send(packets, ports, s.clock, node, target, kind, message, q.event_flits, cycle)
     return bool(number >= 0 or forwards > 0)
@@ -303,16 +301,16 @@ def pooled(q: Params, codes: NDArray[Any], k: int, y: int, x: int) -> int:
 def scan(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: int) -> None:
     """Do one scan step: read psums, requantise, queue the outputs that are complete and fire."""
     n_steps = len(la.step_first) - 1
-    chunk, step = s.pe[p, CHUNK], s.pe[p, STEP]
+    chunk, step = s.pe[p, Field.CHUNK], s.pe[p, Field.STEP]
     slot, size = la.chunk[chunk, 0], la.chunk[chunk, 1]
     positions = la.step_first[step + 1] - la.step_first[step]
     if step == 0:
-        count(out, p + 1, BIAS, 0, 1, BIAS_BYTES * size)
+        count(out, p + 1, Memory.BIAS, 0, 1, BIAS_BYTES * size)
     words = positions * ((size + q.lanes - 1) // q.lanes)
     word_bytes = PSUM_BYTES if q.fire_lanes == 1 else PSUM_BYTES * q.lanes
-    count(out, p + 1, PSUM, 0, words, word_bytes)
-    count(out, p + 1, PSUM, 1, words, word_bytes)
-    note(out, FIRE_BURST, p, cycle, chunk * n_steps + step, 0)
+    count(out, p + 1, Memory.PSUM, 0, words, word_bytes)
+    count(out, p + 1, Memory.PSUM, 1, words, word_bytes)
+    note(out, Burst.FIRE, p, cycle, chunk * n_steps + step, 0)
     for i in range(la.step_first[step], la.step_first[step + 1]):
         y, x = la.step[i, 0], la.step[i, 1]
         for f in range(slot, slot + size):
@@ -332,11 +330,11 @@ def scan(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: in
                 s.waiting_ring[p, 1] += 1
                 fired += 1
     if fired > 0:
-        push(s, p, GROUPS, fired, 0, 0)
-    s.pe[p, STEP] = step + 1
+        push(s, p, Ring.GROUPS, fired, 0, 0)
+    s.pe[p, Field.STEP] = step + 1
     if step + 1 == n_steps:
-        s.pe[p, CHUNK] = chunk + 1
-        s.pe[p, STEP] = 0
+        s.pe[p, Field.CHUNK] = chunk + 1
+        s.pe[p, Field.STEP] = 0
 
 
 @kernel
@@ -346,33 +344,31 @@ def fire(
 ) -> None:  # fmt: skip
     """Do a PE's cycle of the fire phase: send the oldest output or the end-of-data, and scan."""
     node = p + 1
-    groups = s.ring[p, GROUPS, 1]
-    has_steps = s.pe[p, CHUNK] < la.chunk_first[node]
+    groups = s.ring[p, Ring.GROUPS, 1]
+    has_steps = s.pe[p, Field.CHUNK] < la.chunk_first[node]
     if groups > 0 and ports.tx[node] < 0:
         at = s.waiting_ring[p, 0]
         number = out.fired[0]
         out.fired[0] += 1
         for i in range(4):
             out.fired_output[number, i] = s.waiting[p, at, i]
-        send(
-            packets, ports, s.clock, node, la.single[0], FIRED_PACKET, number, q.fired_flits, cycle
-        )
-        s.pe[p, SENT] += 1
+        send(packets, ports, s.clock, node, la.single[0], Kind.FIRED, number, q.fired_flits, cycle)
+        s.pe[p, Field.FIRED] += 1
         s.waiting_ring[p, 0] = (at + 1) % s.waiting.shape[1]
         s.waiting_ring[p, 1] -= 1
-        oldest = s.ring[p, GROUPS, 0]
-        s.fifo[p, GROUPS, oldest, 0] -= 1
-        if s.fifo[p, GROUPS, oldest, 0] == 0:
-            drop(s, p, GROUPS)
+        oldest = s.ring[p, Ring.GROUPS, 0]
+        s.fifo[p, Ring.GROUPS, oldest, 0] -= 1
+        if s.fifo[p, Ring.GROUPS, oldest, 0] == 0:
+            drop(s, p, Ring.GROUPS)
     elif groups == 0 and not has_steps and ports.tx[node] < 0:
-        n = s.pe[p, SENT]
-        send(packets, ports, s.clock, node, la.single[0], FIRED_END_PACKET, n, q.fired_flits, cycle)
-        s.pe[p, PHASE] = DONE_PHASE
-    if has_steps and groups < s.depth[GROUPS]:
+        n = s.pe[p, Field.FIRED]
+        send(packets, ports, s.clock, node, la.single[0], Kind.FIRED_END, n, q.fired_flits, cycle)
+        s.pe[p, Field.PHASE] = DONE_PHASE
+    if has_steps and groups < s.depth[Ring.GROUPS]:
         scan(q, la, s, out, p, cycle)
-        out.slots[p, FIRE] += q.modules * q.lanes
+        out.slots[p, Cause.FIRE] += q.modules * q.lanes
     else:
-        out.slots[p, FIRE_PORT] += q.modules * q.lanes
+        out.slots[p, Cause.FIRE_PORT] += q.modules * q.lanes
 
 
 @kernel
@@ -384,23 +380,23 @@ def cycle_of_pe(
 
     ``n_blocked`` is the number of active PEs that were not ready for a flit in this cycle.
     """
-    events, rows, macs = s.ring[p, EVENTS, 1], s.ring[p, ROWS, 1], s.ring[p, MACS, 1]
-    taken = s.pe[p, TAKEN]
-    has_rows = s.pe[p, ROW] < s.pe[p, ROW_END]
+    events, rows, macs = s.ring[p, Ring.EVENTS, 1], s.ring[p, Ring.ROWS, 1], s.ring[p, Ring.MACS, 1]
+    taken = s.pe[p, Field.TAKEN]
+    has_rows = s.pe[p, Field.ROW] < s.pe[p, Field.ROW_END]
     is_empty = macs == 0 and rows == 0 and not has_rows
     if (
-        s.pe[p, PHASE] == MULTIPLY_PHASE
-        and s.pe[p, ENDED] == taken
+        s.pe[p, Field.PHASE] == MULTIPLY_PHASE
+        and s.pe[p, Field.END] == taken
         and is_empty
         and s.flight[p, 1, 0] <= cycle - 3
     ):
-        s.pe[p, PHASE] = FIRE_PHASE
-    is_fire = s.pe[p, PHASE] == FIRE_PHASE
+        s.pe[p, Field.PHASE] = FIRE_PHASE
+    is_fire = s.pe[p, Field.PHASE] == FIRE_PHASE
     is_issued = macs > 0 and issue(q, la, s, out, p, cycle)
-    oldest = s.ring[p, ROWS, 0]
-    if rows > 0 and macs < s.depth[MACS] and s.fifo[p, ROWS, oldest, 2] < cycle:
-        push(s, p, MACS, s.fifo[p, ROWS, oldest, 0], s.fifo[p, ROWS, oldest, 1], 0)
-        drop(s, p, ROWS)
+    oldest = s.ring[p, Ring.ROWS, 0]
+    if rows > 0 and macs < s.depth[Ring.MACS] and s.fifo[p, Ring.ROWS, oldest, 2] < cycle:
+        push(s, p, Ring.MACS, s.fifo[p, Ring.ROWS, oldest, 0], s.fifo[p, Ring.ROWS, oldest, 1], 0)
+        drop(s, p, Ring.ROWS)
     if has_rows or events > 0:
         load(q, la, s, out, p, cycle, rows, events)
     is_active = interface(q, la, s, ports, packets, out, p, cycle)
@@ -408,19 +404,22 @@ def cycle_of_pe(
         fire(q, la, s, ports, packets, out, p, cycle)
     elif not is_issued:
         if macs > 0:
-            cause = HAZARD
+            cause = Cause.HAZARD
         elif taken == la.n_sent[p] and is_empty:
-            cause = DRAIN
+            cause = Cause.DRAIN
         elif events > 0 or not is_empty:
-            cause = DECODE
+            cause = Cause.DECODE
         elif taken == 0:
-            cause = DRAIN
+            cause = Cause.DRAIN
         elif n_blocked + ports.ready[p + 1] > 1:
-            cause = PEER
+            cause = Cause.PEER
         else:
-            cause = INJECT
+            cause = Cause.INJECT
         out.slots[p, cause] += q.modules * q.lanes
-    has_room = s.ring[p, EVENTS, 1] < s.depth[EVENTS] and s.ring[p, FORWARD, 1] < s.depth[FORWARD]
+    has_room = (
+        s.ring[p, Ring.EVENTS, 1] < s.depth[Ring.EVENTS]
+        and s.ring[p, Ring.FORWARD, 1] < s.depth[Ring.FORWARD]
+    )
     ports.ready[p + 1] = 1 if has_room else 0
     return is_active or is_fire or not is_empty or events > 0
 
@@ -448,7 +447,7 @@ def cycle_of_pes(
     result = 0
     for p in range(len(la.is_active)):
         if la.is_active[p] == 0:
-            out.slots[p, UNUSED] += q.modules * q.lanes
+            out.slots[p, Cause.UNUSED] += q.modules * q.lanes
         elif cycle_of_pe(q, la, s, ports, packets, out, p, cycle, n_blocked):
             result = 1
     return result

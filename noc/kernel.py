@@ -6,9 +6,11 @@ such a tuple, and are inlined into their caller: on the zoo's digits both togeth
 eight times shorter. A kernel therefore never allocates an array.
 """
 
+import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -31,34 +33,65 @@ def is_writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
-def choose_cache(package: Path, home: Path) -> str:
-    """Return where compiled kernels go: "" for numba's own choice, else a temporary folder.
+def constants_digest(package: Path) -> str:
+    """Return a digest of the files that define the IntEnums which kernels use.
+
+    numba's cache does not see a change in another file; a folder named by this digest does.
+    """
+    state = hashlib.sha256()
+    for path in sorted(package.glob("*/*.py")):
+        text = path.read_bytes()
+        if b"IntEnum" in text:
+            state.update(path.name.encode() + text)
+    return state.hexdigest()[:12]
+
+
+def cache_folder(package: Path, home: Path, given: str) -> Path:
+    """Return where compiled kernels go.
 
     Parameters
     ----------
     package : Path
-        The package's folder; numba's first choice.
+        The package's folder; its ``__pycache__`` is the first choice.
     home : Path
-        The user's folder; its second.
+        The user's cache folder, the second; the third is a temporary folder.
+    given : str
+        What ``NUMBA_CACHE_DIR`` says; goes before all, unless empty.
     """
-    if _config.CACHE_DIR:
-        return str(_config.CACHE_DIR)
-    if is_writable(package) or is_writable(home):
-        return ""
-    return os.path.join(tempfile.gettempdir(), f"firemesh-kernels-{os.getuid()}")
+    choices = [Path(given)] if given else [package / "__pycache__", home / "firemesh"]
+    shared = Path(tempfile.gettempdir()) / f"firemesh-{os.getuid()}"
+    base = next((folder for folder in choices if is_writable(folder)), shared)
+    return base / f"kernels-{constants_digest(package)}"
 
 
-_config.CACHE_DIR = choose_cache(Path(__file__).parent, Path.home())
+FOLDER = cache_folder(
+    Path(__file__).parents[1],
+    Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"),
+    _config.CACHE_DIR,
+)
+
+
+@contextmanager
+def _own_cache() -> Iterator[None]:
+    """Let numba keep what is compiled inside in `FOLDER`; a user's own kernels stay elsewhere."""
+    before = _config.CACHE_DIR
+    _config.CACHE_DIR = str(FOLDER)
+    try:
+        yield
+    finally:
+        _config.CACHE_DIR = before
 
 
 def kernel(function: Function) -> Function:
     """Compile a kernel that other kernels of its file call."""
-    return cast(Function, _njit(forceinline=True, **OPTIONS)(function))
+    with _own_cache():
+        return cast(Function, _njit(forceinline=True, **OPTIONS)(function))
 
 
 def outer_kernel(function: Function) -> Function:
     """Compile a kernel that Python calls."""
-    return cast(Function, _njit(**OPTIONS)(function))
+    with _own_cache():
+        return cast(Function, _njit(**OPTIONS)(function))
 
 
 def signature(*examples: Any) -> Any:
@@ -74,6 +107,9 @@ def first_class(types: Any) -> Callable[[Function], Any]:
     """
 
     def compile_it(function: Function) -> Any:
-        return function if _config.DISABLE_JIT else _cfunc(types, **OPTIONS)(function)
+        if _config.DISABLE_JIT:
+            return function
+        with _own_cache():
+            return _cfunc(types, **OPTIONS)(function)
 
     return compile_it

@@ -17,8 +17,6 @@ from .router import Packets, Ports, StepStatus, step_signature
 LOCAL = 4
 N_PORTS = 5
 ALL_PORTS = (1 << N_PORTS) - 1
-OK = int(StepStatus.OK)
-NO_ROUTE = int(StepStatus.NO_ROUTE)
 
 
 class SimpleState(NamedTuple):
@@ -86,7 +84,7 @@ def decide(s: SimpleState, ports: Ports, packets: Packets, node: int) -> int:
             packet = s.fifo[node, i, s.head[node, i]]
             route = s.route_of[packets.source[packet], packets.destinations[packet]]
             if route < 0 or s.route[route, node] == 0:
-                return NO_ROUTE
+                return StepStatus.NO_ROUTE
             s.pending[node, i] = s.route[route, node]
         asked |= s.pending[node, i]
     for o in range(N_PORTS):
@@ -103,7 +101,7 @@ def decide(s: SimpleState, ports: Ports, packets: Packets, node: int) -> int:
                 s.last[node, o] = i + 1 if i + 1 < N_PORTS else 0
                 break
             i = i + 1 if i + 1 < N_PORTS else 0
-    return OK
+    return StepStatus.OK
 
 
 @kernel
@@ -171,7 +169,7 @@ def step(s: SimpleState, ports: Ports, packets: Packets, cycle: int) -> int:
         s.grant[node, LOCAL] = -1
         if s.load[node] > 0:
             status = decide(s, ports, packets, node)
-            if status != OK:
+            if status != StepStatus.OK:
                 return status
     for node in s.order:
         offered = ports.tx[node]
@@ -184,4 +182,4 @@ def step(s: SimpleState, ports: Ports, packets: Packets, cycle: int) -> int:
             if s.sent[node] == packets.flits[offered]:
                 s.sent[node] = 0
                 ports.tx[node] = -1
-    return OK
+    return StepStatus.OK
