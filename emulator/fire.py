@@ -37,20 +37,13 @@ def _chunks(mapping: Mapping, fire_lanes: int) -> tuple[list[int], list[tuple[in
     return first, chunks
 
 
-def _block_of(mapping: Mapping, axis: int) -> NDArray[np.int64]:
-    """Return iy (ix) of each ofmap row (column)."""
-    e, tile = mapping.shape.window.ofmap_step(axis), mapping.tile[axis]
-    at = np.arange(mapping.shape.window.ofmap[axis])
-    return at // (e * tile) * e + at % e
-
-
 def _step_of(mapping: Mapping, fire_lanes: int) -> NDArray[np.int64]:
     """Return int64[oh, ow]: the scan step that reads each position."""
     height, width = mapping.shape.window.ofmap
     if fire_lanes < mapping.modules * mapping.lanes or mapping.modules == 1:
         return np.arange(height * width).reshape(height, width)
-    rows, columns = _block_of(mapping, 0), _block_of(mapping, 1)
-    block = rows[:, None] * (columns.max() + 1) + columns[None, :]
+    y, x = np.indices((height, width))
+    block = mapping.place(y, x)[1]
     return np.unique(block, return_inverse=True)[1].reshape(height, width)
 
 
@@ -73,19 +66,12 @@ def fire_order(mapping: Mapping, fire_lanes: int, pool: Pool, pooled: tuple[int,
     pool : Pool
     pooled : (int, int)
         Height and width of the outputs.
-
-    Raises
-    ------
-    ValueError
-        When a pooling window covers no psum.
     """
     step_of = _step_of(mapping, fire_lanes)
     n_steps = int(step_of.max()) + 1
     last = np.empty(pooled, np.int64)
     rows = [pool.covered(0, y, step_of.shape[0]) for y in range(pooled[0])]
     columns = [pool.covered(1, x, step_of.shape[1]) for x in range(pooled[1])]
-    if not all(rows) or not all(columns):
-        raise ValueError("a pooling window covers padding only")
     for y, covered in enumerate(rows):
         above = step_of[covered].max(axis=0)
         last[y] = [above[places].max() for places in columns]

@@ -55,8 +55,11 @@ class Pe(_Part):
     weight_bytes: int = Field(ge=1)
     psum_bank_bytes: int = Field(ge=1)
     """Accumulate SRAM of one module."""
-    weights: Literal["rows", "dense"] = "rows"
-    """``rows``: weight rows that are all zero are neither stored nor read."""
+    weights: Literal["rows", "dense", "ideal"] = "rows"
+    """``rows``: weight rows that are all zero are neither stored nor read; ``ideal``: non-zero
+    weights are packed, banks do not matter (an upper bound)."""
+    row_layout: Literal["tile", "linear"] = "tile"
+    """Which kernel positions a weight row holds: a tile, or a run in raster order."""
     tile: Literal["auto", "3x3", "3x1", "1x3", "1x1"] = "auto"
     event_fifo: int = Field(16, ge=1, le=65536)
     forward_fifo: int = Field(2, ge=1, le=65536)
@@ -103,6 +106,10 @@ class Pe(_Part):
             raise ValueError(
                 f"tile: must be auto or one of {known}, so that A*B divides the "
                 f"{self.modules} modules, got {self.tile}"
+            )
+        if self.weights == "ideal" and self.row_layout != "tile":
+            raise ValueError(
+                f"weights: ideal needs row_layout tile, got row_layout {self.row_layout}"
             )
         for name, size, unit in (
             ("weight_bytes", self.weight_bytes, self.multipliers),

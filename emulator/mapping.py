@@ -6,6 +6,7 @@ the paper's own example, whose text says two.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from .machine import Machine, Pe
 from .shape import ConvShape
@@ -90,6 +91,8 @@ class Mapping:
         In the order in which they were dealt.
     n_pes : int
     modules, lanes : int
+    is_linear : bool
+        Whether rows hold runs of kernel positions in raster order, and psums lie in raster order.
     """
 
     shape: ConvShape
@@ -99,18 +102,22 @@ class Mapping:
     n_pes: int
     modules: int
     lanes: int
+    is_linear: bool = False
 
     @property
-    def bank_rows(self) -> int:
-        """NY: rows of words that one filter group takes in a bank."""
-        return self._bank(0)
+    def row_positions(self) -> int:
+        """Kernel positions of a weight row."""
+        return self.modules * self.lanes // self.filters
 
     @property
-    def bank_columns(self) -> int:
-        """NX: columns of words that one filter group takes in a bank."""
-        return self._bank(1)
+    def group_words(self) -> int:
+        """Words that one filter group takes in a bank."""
+        if self.is_linear:
+            return -(-self.shape.window.ofmap[0] * self.shape.window.ofmap[1] // self.modules)
+        return self._bank(0) * self._bank(1)
 
     def _bank(self, axis: int) -> int:
+        """Return NY or NX: rows or columns of words that one filter group takes in a bank."""
         e = self.shape.window.ofmap_step(axis)
         return e * -(-self.shape.window.ofmap[axis] // (e * self.tile[axis]))
 
@@ -126,7 +133,19 @@ class Mapping:
     @property
     def bank_words(self) -> int:
         """Words that the busiest PE's fullest bank holds."""
-        return self.most_groups * self.bank_rows * self.bank_columns
+        return self.most_groups * self.group_words
+
+    def place(self, y: Any, x: Any) -> tuple[Any, Any]:
+        """Return module and word of a filter group's first filters at (y, x), numbers or arrays."""
+        if self.is_linear:
+            number = y * self.shape.window.ofmap[1] + x
+            return number % self.modules, number // self.modules
+        e_y, e_x = self.shape.window.ofmap_step(0), self.shape.window.ofmap_step(1)
+        a, b = self.tile
+        module = ((y // e_y) % a * b + (x // e_x) % b) * (self.modules // (a * b))
+        row = y // (e_y * a) * e_y + y % e_y
+        column = x // (e_x * b) * e_x + x % e_x
+        return module, row * self._bank(1) + column
 
     def word(self, number: int, position: int, y: int, x: int) -> tuple[int, int]:
         """Return module and word of a filter's psum at (y, x).
@@ -140,15 +159,8 @@ class Mapping:
         y, x : int
             Position in the ofmap.
         """
-        e_y, e_x = self.shape.window.ofmap_step(0), self.shape.window.ofmap_step(1)
-        a, b = self.tile
-        module = ((y // e_y) % a * b + (x // e_x) % b) * (self.modules // (a * b))
-        row = y // (e_y * a) * e_y + y % e_y
-        column = x // (e_x * b) * e_x + x % e_x
-        return (
-            module + position // self.lanes,
-            (number * self.bank_rows + row) * self.bank_columns + column,
-        )
+        module, word = self.place(y, x)
+        return module + position // self.lanes, number * self.group_words + word
 
 
 def _deal(shape: ConvShape, filters: int, n_pes: int) -> Iterator[FilterGroup]:
@@ -176,6 +188,12 @@ def with_tile(shape: ConvShape, tile: tuple[int, int], pe: Pe, n_pes: int) -> Ma
     filters = pe.multipliers // (tile[0] * tile[1])
     groups = tuple(_deal(shape, filters, n_pes))
     return Mapping(shape, tile, filters, groups, n_pes, pe.modules, pe.lanes)
+
+
+def linear(shape: ConvShape, pe: Pe, n_pes: int) -> Mapping:
+    """Return the mapping of a layer whose rows hold runs of positions in raster order."""
+    groups = tuple(_deal(shape, pe.lanes, n_pes))
+    return Mapping(shape, (1, pe.modules), pe.lanes, groups, n_pes, pe.modules, pe.lanes, True)
 
 
 def row_cycles(mapping: Mapping) -> float:
@@ -210,6 +228,8 @@ def map_layer(name: str, shape: ConvShape, machine: Machine) -> Mapping:
     pe = machine.pe
     tiles = [t for t in pe.tiles if pe.tile in ("auto", f"{t[0]}x{t[1]}")]
     options = [with_tile(shape, tile, pe, machine.n_pes) for tile in tiles]
+    if pe.row_layout == "linear":
+        options = [linear(shape, pe, machine.n_pes)]
     best = min(options, key=lambda m: (row_cycles(m), -m.tile[0] * m.tile[1]))
     if best.bank_words > pe.bank_words:
         height, width = shape.window.ofmap

@@ -108,9 +108,10 @@ def _params(
         Params,
         modules=pe.modules,
         lanes=pe.lanes,
-        tile_y=mapping.tile[0],
-        tile_x=mapping.tile[1],
-        group_filters=mapping.filters,
+        n_positions=step.rows.weight.shape[1],
+        group_filters=step.rows.weight.shape[2],
+        word_psums=1 if pe.weights == "ideal" else pe.lanes,
+        is_linear=mapping.is_linear,
         weight_latency=pe.weight_latency_cycles,
         forwarding=pe.forwarding,
         fire_lanes=pe.fire_lanes,
@@ -118,7 +119,6 @@ def _params(
         n_events=len(messages.event),
         n_messages=len(messages.message_set),
         n_phases=window.strides[0] * window.strides[1],
-        phases_x=window.strides[1],
         step_y=window.ofmap_step(0),
         step_x=window.ofmap_step(1),
         group_channels=shape.group_channels,
@@ -147,10 +147,8 @@ def _layer_arrays(
 ) -> LayerArrays:
     mapping, rows = step.mapping, step.rows
     slots = (mapping.n_pes, mapping.most_groups * mapping.filters)
-    size = np.zeros((mapping.n_pes, mapping.most_groups), np.int64)
     slot_filter = np.full(slots, -1, np.int64)
     for group in mapping.groups:
-        size[group.pe, group.number] = group.size
         slot = group.number * mapping.filters
         slot_filter[group.pe, slot : slot + group.size] = group.first + np.arange(group.size)
     set_first, set_member, set_tree, chain_next, single = destinations
@@ -159,14 +157,12 @@ def _layer_arrays(
         event=messages.event,
         message_set=messages.message_set,
         end_count=messages.end_count,
-        taps_y=step.shape.taps(0),
-        taps_x=step.shape.taps(1),
         set_first=set_first,
         set_member=set_member,
         set_tree=set_tree,
         chain_next=chain_next,
         single=single,
-        is_active=size.any(axis=1),
+        is_active=(slot_filter >= 0).any(axis=1),
         n_sent=messages.n_sent,
         group_rank=rows.group_rank,
         pointer_first=rows.pointer_first[:-1],
@@ -174,7 +170,6 @@ def _layer_arrays(
         row=rows.place,
         row_weight=rows.weight,
         row_effectual=rows.effectual,
-        group_size=size,
         slot_filter=slot_filter,
         bias=step.layer.bias,
         multiplier=step.layer.multiplier,
@@ -192,6 +187,9 @@ def _state(step: MnfStep, machine: Machine, fire: FireOrder, cycle: int) -> PeSt
     depth[Ring.GROUPS] = pe.fire_fifo
     fields = np.zeros((n_pes, len(Field)), np.int64)
     fields[:, Field.END] = -1
+    fields[:, Field.LAST_READ] = cycle - 8
+    flight = np.zeros((n_pes, 3, 2 + step.rows.weight.shape[1]), np.int64)
+    flight[:, :, 0] = cycle - 8
     fields[:, Field.CHUNK] = fire.chunk_first[:-1]
     clock = np.zeros(len(Clock), np.int64)
     clock[Clock.CYCLE] = clock[Clock.ACTIVE] = cycle
@@ -203,7 +201,8 @@ def _state(step: MnfStep, machine: Machine, fire: FireOrder, cycle: int) -> PeSt
         fifo=np.zeros((n_pes, len(Ring), depth.max(), 3), np.int64),
         ring=np.zeros((n_pes, len(Ring), 2), np.int64),
         depth=depth,
-        flight=np.full((n_pes, 2, 6), cycle - 8, np.int64),
+        flight=flight,
+        bank=np.zeros((n_pes, pe.modules), np.int64),
         waiting=np.zeros((n_pes, pe.fire_fifo * fire.most_outputs, 4), np.int32),
         waiting_ring=np.zeros((n_pes, 2), np.int64),
         got=np.zeros((n_nodes, n_nodes), np.int64),

@@ -24,6 +24,7 @@ from .state import (
     Multicast,
     Params,
     PeState,
+    Place,
     Ring,
     example,
 )
@@ -102,32 +103,54 @@ def send(
 
 
 @kernel
-def is_held(
-    q: Params,
-    s: PeState,
-    p: int,
-    cycle: int,
-    group: int,
-    rows: tuple[int, int],
-    columns: tuple[int, int],
-) -> bool:
-    """Tell whether a row issued in one of the last two cycles has a psum word in common.
+def is_touched(la: LayerArrays, row: int, i: int, event: NDArray[Any]) -> bool:
+    """Tell whether an event touches the taps of a row's position ``i``."""
+    back_y = event[Event.TAP_Y] - la.row[row, i, Place.TAP_Y]
+    back_x = event[Event.TAP_X] - la.row[row, i, Place.TAP_X]
+    return bool(
+        la.row[row, i, Place.SLOT] >= 0
+        and 0 <= back_y <= event[Event.JUMP_Y]
+        and 0 <= back_x <= event[Event.JUMP_X]
+    )
 
-    ``rows`` and ``columns`` are the first and last ofmap row and column of a filter group's words.
+
+@kernel
+def reach(q: Params, la: LayerArrays, row: int, i: int, event: NDArray[Any]) -> tuple[int, int]:
+    """Return the ofmap row and column that a touched position ``i`` of a row meets."""
+    back_y = event[Event.TAP_Y] - la.row[row, i, Place.TAP_Y]
+    back_x = event[Event.TAP_X] - la.row[row, i, Place.TAP_X]
+    return (
+        int(event[Event.LOW_Y] + back_y * q.step_y),
+        int(event[Event.LOW_X] + back_x * q.step_x),
+    )
+
+
+@kernel
+def claim(
+    q: Params, la: LayerArrays, s: PeState, p: int, row: int, message: int, cycle: int
+) -> bool:
+    """Note the words that a row wants as the newest in flight; return False when it is held.
+
+    A word is held while a row before wants it that read its last word in one of two cycles ago.
     """
-    for k in range(2):
-        if (
-            s.flight[p, k, 0] >= cycle - 2
-            and s.flight[p, k, 1] == group
-            and s.flight[p, k, 2] <= rows[1]
-            and s.flight[p, k, 3] >= rows[0]
-            and s.flight[p, k, 4] <= columns[1]
-            and s.flight[p, k, 5] >= columns[0]
-            and (s.flight[p, k, 2] - rows[0]) % q.step_y == 0
-            and (s.flight[p, k, 4] - columns[0]) % q.step_x == 0
-        ):
-            return True
-    return False
+    event = la.event[message]
+    n = 0
+    for i in range(q.n_positions):
+        if is_touched(la, row, i, event):
+            y, x = reach(q, la, row, i, event)
+            plane = la.row[row, i, Place.SLOT] // q.lanes
+            word = (plane * s.psum.shape[1] + y) * s.psum.shape[2] + x
+            for k in range(2):
+                for j in range(s.flight[p, k, 1]):
+                    if s.flight[p, k, 0] >= cycle - 2 and s.flight[p, k, 2 + j] == word:
+                        return False
+            s.flight[p, 2, 2 + n] = word
+            n += 1
+    s.flight[p, 2, 1] = n
+    for j in range(s.flight.shape[2]):
+        s.flight[p, 0, j] = s.flight[p, 1, j]
+        s.flight[p, 1, j] = s.flight[p, 2, j]
+    return True
 
 
 @kernel
@@ -138,49 +161,43 @@ def issue(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: i
     """
     at = s.ring[p, Ring.MACS, 0]
     row, message = s.fifo[p, Ring.MACS, at, 0], s.fifo[p, Ring.MACS, at, 1]
-    event = la.event[message]
-    group = int(la.row[row, 0])
-    phase_y, phase_x = event[Event.PHASE] // q.phases_x, event[Event.PHASE] % q.phases_x
-    # touched taps of the row, and the ofmap rows and columns that they meet
-    first_y = max(la.row[row, 1], event[Event.TAP_Y] - event[Event.JUMP_Y])
-    first_x = max(la.row[row, 2], event[Event.TAP_X] - event[Event.JUMP_X])
-    last_y = min(la.row[row, 1] + q.tile_y - 1, event[Event.TAP_Y])
-    last_x = min(la.row[row, 2] + q.tile_x - 1, event[Event.TAP_X])
-    low_y = event[Event.LOW_Y] + (event[Event.TAP_Y] - last_y) * q.step_y
-    low_x = event[Event.LOW_X] + (event[Event.TAP_X] - last_x) * q.step_x
-    high_y = event[Event.LOW_Y] + (event[Event.TAP_Y] - first_y) * q.step_y
-    high_x = event[Event.LOW_X] + (event[Event.TAP_X] - first_x) * q.step_x
-    if q.forwarding == 0 and is_held(q, s, p, cycle, group, (low_y, high_y), (low_x, high_x)):
+    if q.forwarding == 0 and not claim(q, la, s, p, row, message, cycle):
         return False
-    for i in range(6):
-        s.flight[p, 0, i] = s.flight[p, 1, i]
-    s.flight[p, 1, 0] = cycle
-    s.flight[p, 1, 1] = group
-    s.flight[p, 1, 2], s.flight[p, 1, 3] = low_y, high_y
-    s.flight[p, 1, 4], s.flight[p, 1, 5] = low_x, high_x
-    size = la.group_size[p, group]
-    slot = group * q.group_filters
+    event = la.event[message]
     value = np.int32(event[Event.CODE] - q.zero_in)
-    effectual = 0
-    for tap_y in range(first_y, last_y + 1):
-        y = event[Event.LOW_Y] + (event[Event.TAP_Y] - tap_y) * q.step_y
-        for tap_x in range(first_x, last_x + 1):
-            x = event[Event.LOW_X] + (event[Event.TAP_X] - tap_x) * q.step_x
-            i = (tap_y - la.row[row, 1]) * q.tile_x + tap_x - la.row[row, 2]
-            for f in range(size):
-                s.psum[p, y, x, slot + f] += value * np.int32(la.row_weight[row, i, f])
-            effectual += la.row_effectual[row, i]
-    positions = (last_y - first_y + 1) * (last_x - first_x + 1)
-    exist_y = min(q.tile_y, la.taps_y[phase_y] - la.row[row, 1])
-    exist_x = min(q.tile_x, la.taps_x[phase_x] - la.row[row, 2])
+    missing = positions = products = effectual = words = 0
+    longest = 1
+    for i in range(q.n_positions):
+        slot, size = la.row[row, i, Place.SLOT], la.row[row, i, Place.SIZE]
+        if slot < 0:
+            missing += 1
+            continue
+        if not is_touched(la, row, i, event):
+            continue
+        y, x = reach(q, la, row, i, event)
+        for f in range(size):
+            s.psum[p, y, x, slot + f] += value * np.int32(la.row_weight[row, i, f])
+        positions += 1
+        products += size
+        effectual += la.row_effectual[row, i]
+        words += (size + q.word_psums - 1) // q.word_psums
+        if q.is_linear:
+            module = (y * s.psum.shape[2] + x) % q.modules
+            s.bank[p, module] += 1
+            longest = max(longest, s.bank[p, module])
+    if q.is_linear:
+        for module in range(q.modules):
+            s.bank[p, module] = 0
+    s.pe[p, Field.LAST_READ] = cycle + longest - 1
+    s.flight[p, 1, 0] = cycle + longest - 1
+    filters = q.group_filters
     out.slots[p, Cause.EXECUTED] += effectual
-    out.slots[p, Cause.INEFFECTUAL] += positions * size - effectual
-    out.slots[p, Cause.CHANNEL] += positions * (q.group_filters - size)
-    out.slots[p, Cause.BORDER] += (exist_y * exist_x - positions) * q.group_filters
-    out.slots[p, Cause.TILE] += (q.tile_y * q.tile_x - exist_y * exist_x) * q.group_filters
-    words = int(positions * ((size + q.lanes - 1) // q.lanes))
-    count(out, p + 1, Memory.PSUM, 0, words, PSUM_BYTES * q.lanes)
-    count(out, p + 1, Memory.PSUM, 1, words, PSUM_BYTES * q.lanes)
+    out.slots[p, Cause.INEFFECTUAL] += products - effectual
+    out.slots[p, Cause.CHANNEL] += positions * filters - products
+    out.slots[p, Cause.BORDER] += (q.n_positions - missing - positions) * filters
+    out.slots[p, Cause.TILE] += missing * filters
+    count(out, p + 1, Memory.PSUM, 0, words, PSUM_BYTES * q.word_psums)
+    count(out, p + 1, Memory.PSUM, 1, words, PSUM_BYTES * q.word_psums)
     note(out, Burst.MAC, p, cycle, row, message)
     drop(s, p, Ring.MACS)
     return True
@@ -188,14 +205,12 @@ def issue(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: i
 
 @kernel
 def seek(q: Params, la: LayerArrays, row: int, end: int, message: int) -> int:
-    """Return the first row from ``row`` on with a tap that the event touches in both axes."""
+    """Return the first row from ``row`` on with a position that the event touches."""
     event = la.event[message]
-    low_y = event[Event.TAP_Y] - event[Event.JUMP_Y] - q.tile_y
-    low_x = event[Event.TAP_X] - event[Event.JUMP_X] - q.tile_x
-    while row < end and not (
-        low_y < la.row[row, 1] <= event[Event.TAP_Y]
-        and low_x < la.row[row, 2] <= event[Event.TAP_X]
-    ):
+    while row < end:
+        for i in range(q.n_positions):
+            if is_touched(la, row, i, event):
+                return row
         row += 1
     return row
 
@@ -388,11 +403,12 @@ def cycle_of_pe(
         s.pe[p, Field.PHASE] == MULTIPLY_PHASE
         and s.pe[p, Field.END] == taken
         and is_empty
-        and s.flight[p, 1, 0] <= cycle - 3
+        and s.pe[p, Field.LAST_READ] <= cycle - 3
     ):
         s.pe[p, Field.PHASE] = FIRE_PHASE
     is_fire = s.pe[p, Field.PHASE] == FIRE_PHASE
-    is_issued = macs > 0 and issue(q, la, s, out, p, cycle)
+    is_reading = s.pe[p, Field.LAST_READ] >= cycle
+    is_issued = macs > 0 and not is_reading and issue(q, la, s, out, p, cycle)
     oldest = s.ring[p, Ring.ROWS, 0]
     if rows > 0 and macs < s.depth[Ring.MACS] and s.fifo[p, Ring.ROWS, oldest, 2] < cycle:
         push(s, p, Ring.MACS, s.fifo[p, Ring.ROWS, oldest, 0], s.fifo[p, Ring.ROWS, oldest, 1], 0)
@@ -403,7 +419,9 @@ def cycle_of_pe(
     if is_fire:
         fire(q, la, s, ports, packets, out, p, cycle)
     elif not is_issued:
-        if macs > 0:
+        if is_reading:
+            cause = Cause.BANK
+        elif macs > 0:
             cause = Cause.HAZARD
         elif taken == la.n_sent[p] and is_empty:
             cause = Cause.DRAIN
@@ -421,7 +439,7 @@ def cycle_of_pe(
         and s.ring[p, Ring.FORWARD, 1] < s.depth[Ring.FORWARD]
     )
     ports.ready[p + 1] = 1 if has_room else 0
-    return is_active or is_fire or not is_empty or events > 0
+    return is_active or is_fire or is_reading or not is_empty or events > 0
 
 
 SIGNATURE = signature(

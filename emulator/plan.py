@@ -10,8 +10,8 @@ from ..models.network import Conv, Dequantize, Layer, Linear, MaxPool, Network, 
 from .activations import EVENT_BYTES
 from .machine import Machine
 from .mapping import Mapping, MappingError, fully_connected_pes, map_layer
-from .rows import Rows, weight_rows
-from .shape import ConvShape, Pool, conv_shape, fused_pool, weights
+from .rows import Rows, packed, weight_rows
+from .shape import ConvShape, Pool, conv_shape, fused_pool, pool_window, weights
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,7 @@ class MnfStep:
     @property
     def window(self) -> Pool:
         """The pooling window; 1 x 1 without a fused pool."""
-        if self.pool is None:
-            return Pool()
-        return Pool(self.pool.kernel, self.pool.strides, self.pool.pads[:2], self.pool.dilations)
+        return pool_window(self.pool)
 
 
 @dataclass(frozen=True)
@@ -111,6 +109,8 @@ def _mnf_step(
     shape = conv_shape(layer, x, y)
     mapping = map_layer(layer.name, shape, machine)
     rows = weight_rows(mapping, weights(layer), machine.pe.weights == "dense")
+    if machine.pe.weights == "ideal":
+        rows = packed(rows)
     pool = fused_pool(network, layer)
     step = MnfStep(
         layer, pool, pool.output if pool else layer.output, shape, mapping, rows, *used.copy()

@@ -1,7 +1,7 @@
 """Weight rows: what one read of a PE's weight SRAM brings."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from .mapping import Mapping
 from .shape import ConvShape
 
+NO_SLOT = -1
+
 
 @dataclass(frozen=True)
 class Rows:
-    """A layer's weight rows, sorted by PE, channel of the PE, phase, filter group and tile.
+    """A layer's weight rows, sorted by PE, channel of the PE, phase, filter group and position.
 
     Parameters
     ----------
@@ -22,10 +24,10 @@ class Rows:
         Pointers of each PE.
     pointer : int64[n_pointers + 1]
         Rows of (channel of the PE, phase).
-    place : int32[n_rows, 3]
-        Filter group of the PE, first tap in y, first tap in x.
-    weight : int16[n_rows, A*B, F]
-    effectual : int32[n_rows, A*B]
+    place : int32[n_rows, positions, 4]
+        Tap in y, tap in x, first filter slot of the PE (-1 for no such position), filters.
+    weight : int16[n_rows, positions, filters]
+    effectual : int32[n_rows, positions]
         Weights that differ from zero.
     group_rank : int64[n_pes, convolution groups]
         Which of the PE's convolution groups it is; -1 for none.
@@ -45,34 +47,42 @@ def _phase_taps(shape: ConvShape, axis: int, phase: int) -> list[int]:
     return [k for k in range(shape.window.kernel[axis]) if (k * d) % s == phase]
 
 
-def _tiles(
-    shape: ConvShape, tile: tuple[int, int]
-) -> Iterator[tuple[int, int, int, list[int], list[int]]]:
-    """Yield (phase, first tap y, first tap x, kernel rows, kernel columns) of each tile."""
-    for phase_y in range(shape.window.strides[0]):
-        for phase_x in range(shape.window.strides[1]):
-            rows = _phase_taps(shape, 0, phase_y)
-            columns = _phase_taps(shape, 1, phase_x)
-            for y in range(0, len(rows), tile[0]):
-                for x in range(0, len(columns), tile[1]):
-                    phase = phase_y * shape.window.strides[1] + phase_x
-                    yield phase, y, x, rows[y : y + tile[0]], columns[x : x + tile[1]]
+def _runs(mapping: Mapping, n_y: int, n_x: int) -> Iterator[list[tuple[int, int]]]:
+    """Yield the taps of each row of a phase with n_y x n_x taps: tiles, or runs in raster order."""
+    if mapping.is_linear:
+        taps = [(y, x) for y in range(n_y) for x in range(n_x)]
+        for at in range(0, len(taps), mapping.modules):
+            yield taps[at : at + mapping.modules]
+        return
+    a, b = mapping.tile
+    for first_y in range(0, n_y, a):
+        for first_x in range(0, n_x, b):
+            tile = [(first_y + i // b, first_x + i % b) for i in range(a * b)]
+            yield [(y, x) if y < n_y and x < n_x else (NO_SLOT, NO_SLOT) for y, x in tile]
 
 
 def _cut(
     mapping: Mapping, weight: NDArray[np.int16]
-) -> Iterator[tuple[tuple[int, int, int], NDArray[np.int16]]]:
-    """Yield (phase, first tap y, first tap x) and int16[groups, channels, A*B, F] of each tile."""
-    shape, (a, b) = mapping.shape, mapping.tile
+) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.int16]]]:
+    """Yield phase, taps int32[positions, 2] and weights int16[groups, channels, positions, F]."""
+    shape, positions = mapping.shape, mapping.row_positions
     size = (len(mapping.groups), shape.group_channels)
     filled = np.zeros((*size, *shape.window.kernel, mapping.filters), np.int16)
     for i, group in enumerate(mapping.groups):
         part = weight[group.first : group.first + group.size]
         filled[i, ..., : group.size] = part.transpose(1, 2, 3, 0)
-    for phase, y, x, rows, columns in _tiles(shape, mapping.tile):
-        block = np.zeros((*size, a, b, mapping.filters), np.int16)
-        block[:, :, : len(rows), : len(columns)] = filled[:, :, rows][:, :, :, columns]
-        yield (phase, y, x), block.reshape(*size, a * b, mapping.filters)
+    for phase_y in range(shape.window.strides[0]):
+        for phase_x in range(shape.window.strides[1]):
+            rows = _phase_taps(shape, 0, phase_y)
+            columns = _phase_taps(shape, 1, phase_x)
+            for run in _runs(mapping, len(rows), len(columns)):
+                taps = np.full((positions, 2), NO_SLOT, np.int32)
+                taps[: len(run)] = run
+                block = np.zeros((*size, positions, mapping.filters), np.int16)
+                for i, (y, x) in enumerate(run):
+                    if y != NO_SLOT:
+                        block[:, :, i] = filled[:, :, rows[y], columns[x]]
+                yield phase_y * shape.window.strides[1] + phase_x, taps, block
 
 
 def _group_rank(mapping: Mapping) -> NDArray[np.int64]:
@@ -96,29 +106,61 @@ def weight_rows(mapping: Mapping, weight: NDArray[np.int16], keep_zero: bool) ->
     """
     channels, window = mapping.shape.group_channels, mapping.shape.window
     rank = _group_rank(mapping)
-    pe = np.array([group.pe for group in mapping.groups])
-    number = np.array([group.number for group in mapping.groups])
+    pe, number, size = np.array(
+        [(group.pe, group.number, group.size) for group in mapping.groups]
+    ).T
     base = np.array([rank[group.pe, group.conv_group] * channels for group in mapping.groups])
-    keys, data = [], []
-    for (phase, y, x), block in _cut(mapping, weight):
+    keys, taps, data = [], [], []
+    for tile, (phase, of_tile, block) in enumerate(_cut(mapping, weight)):
         of, channel = np.nonzero(block.any(axis=(2, 3)) | keep_zero)
-        key = (pe[of], base[of] + channel, phase, number[of], y, x)
+        key = (pe[of], base[of] + channel, phase, number[of], tile, size[of])
         keys.append(np.stack(np.broadcast_arrays(*key)))
+        taps.append(of_tile)
         data.append(block[of, channel])
     keyed = np.concatenate(keys, axis=1)
-    order = np.lexsort(tuple(keyed[::-1]))
-    rows = np.concatenate(data)[order]
-    of_pe, at_channel, of_phase = keyed[:3, order]
+    order = np.lexsort(tuple(keyed[:5][::-1]))
+    of_pe, at_channel, phase_of, of_group, tile_of, of_size = keyed[:, order]
+    weights = np.concatenate(data)[order]
+    place = np.empty((*weights.shape[:2], 4), np.int32)
+    place[..., :2] = np.array(taps)[tile_of]
+    slot = (of_group * mapping.filters)[:, None]
+    place[..., 2] = np.where(place[..., 0] == NO_SLOT, NO_SLOT, slot)
+    place[..., 3] = of_size[:, None]
     n_phases = window.strides[0] * window.strides[1]
-    n_pointers = (rank.max(axis=1) + 1) * channels * n_phases
-    pointer_first = np.concatenate([[0], np.cumsum(n_pointers)])
-    at = pointer_first[of_pe] + at_channel * n_phases + of_phase
+    pointer_first = np.concatenate([[0], np.cumsum((rank.max(axis=1) + 1) * channels * n_phases)])
+    at = pointer_first[of_pe] + at_channel * n_phases + phase_of
     return Rows(
         first=np.searchsorted(of_pe, np.arange(mapping.n_pes + 1)),
         pointer_first=pointer_first,
         pointer=np.searchsorted(at, np.arange(pointer_first[-1] + 1)),
-        place=keyed[3:, order].T.astype(np.int32),
-        weight=rows,
-        effectual=np.count_nonzero(rows, axis=2).astype(np.int32),
+        place=place,
+        weight=weights,
+        effectual=np.count_nonzero(weights, axis=2).astype(np.int32),
         group_rank=rank,
+    )
+
+
+def packed(rows: Rows) -> Rows:
+    """Return the rows with their non-zero weights packed: each weight a position of its own."""
+    row, position, lane = np.nonzero(rows.weight)
+    width = rows.weight.shape[1] * rows.weight.shape[2]
+    of_row = np.repeat(np.arange(len(rows.pointer) - 1), np.diff(rows.pointer))
+    pointer = of_row[row]
+    first = np.searchsorted(pointer, np.arange(len(rows.pointer)))
+    rank = np.arange(len(row)) - first[pointer]
+    n_rows = -(-np.diff(first) // width)
+    base = np.concatenate([[0], np.cumsum(n_rows)])
+    at = base[pointer] + rank // width, rank % width
+    place = np.full((base[-1], width, 4), (NO_SLOT, NO_SLOT, NO_SLOT, 0), np.int32)
+    old = rows.place[row, position]
+    place[at] = np.stack([old[:, 0], old[:, 1], old[:, 2] + lane, np.ones_like(lane)], axis=1)
+    weight = np.zeros((base[-1], width, 1), np.int16)
+    weight[*at, 0] = rows.weight[row, position, lane]
+    return replace(
+        rows,
+        first=base[rows.pointer_first],
+        pointer=base,
+        place=place,
+        weight=weight,
+        effectual=(weight[..., 0] != 0).astype(np.int32),
     )

@@ -84,11 +84,27 @@ class Pool:
         return [place for place in places if 0 <= place < size]
 
 
+def pool_window(pool: MaxPool | None) -> Pool:
+    """Return the window of a max-pool; 1 x 1 without one."""
+    return Pool(pool.kernel, pool.strides, pool.pads[:2], pool.dilations) if pool else Pool()
+
+
+def covers_psums(network: Network, pool: MaxPool) -> bool:
+    """Tell whether every window of a max-pool covers at least one value (dilation may miss all)."""
+    before, after = network.tensors[pool.inputs[0]].shape, network.tensors[pool.output].shape
+    window = pool_window(pool)
+    return all(
+        window.covered(axis, at, before[1 + axis])
+        for axis in (0, 1)
+        for at in range(after[1 + axis])
+    )
+
+
 def fused_pool(network: Network, layer: Conv | Linear) -> MaxPool | None:
     """Return the max-pool that the fire phase does: the layer's only consumer, if it is one."""
     consumers = network.consumers(layer.output)
     if isinstance(layer, Conv) and len(consumers) == 1 and layer.output not in network.outputs:
         only = consumers[0]
-        if isinstance(only, MaxPool):
+        if isinstance(only, MaxPool) and covers_psums(network, only):
             return only
     return None

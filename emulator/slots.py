@@ -22,15 +22,17 @@ class Cause(IntEnum):
     """The PE waited for the network in its fire phase."""
     HAZARD = 7
     """A row waited for one of its psum words in flight."""
-    PEER = 8
+    BANK = 8
+    """A row wanted several words of one module."""
+    PEER = 9
     """No event came while another PE was not ready for one."""
-    INJECT = 9
+    INJECT = 10
     """No event came from storage or network."""
-    DECODE = 10
+    DECODE = 11
     """An event or row was on its way to the multipliers."""
-    DRAIN = 11
+    DRAIN = 12
     """Before the PE's first event, or after its last."""
-    UNUSED = 12
+    UNUSED = 13
     """The PE has no filters in the layer, or the host unit works."""
 
 
@@ -40,6 +42,7 @@ BUSY = (Cause.EXECUTED, Cause.INEFFECTUAL)
 IDLE = (
     Cause.FIRE_PORT,
     Cause.HAZARD,
+    Cause.BANK,
     Cause.PEER,
     Cause.INJECT,
     Cause.DECODE,

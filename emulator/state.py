@@ -70,10 +70,14 @@ class Params(NamedTuple):
 
     modules: int
     lanes: int
-    tile_y: int
-    tile_x: int
+    n_positions: int
+    """Positions of a row."""
     group_filters: int
-    """F."""
+    """Filters of a position: F, or 1 with packed rows."""
+    word_psums: int
+    """Psums of one access of a row: L, or 1 with packed rows."""
+    is_linear: int
+    """Whether rows are runs in raster order, which may want several words of a module."""
     weight_latency: int
     forwarding: int
     fire_lanes: int
@@ -81,7 +85,6 @@ class Params(NamedTuple):
     n_events: int
     n_messages: int
     n_phases: int
-    phases_x: int
     step_y: int
     """Distance of the ofmap rows of consecutive taps."""
     step_x: int
@@ -124,6 +127,17 @@ class Event(IntEnum):
     JUMP_X = 8
 
 
+class Place(IntEnum):
+    """Columns of `LayerArrays.row`."""
+
+    TAP_Y = 0
+    TAP_X = 1
+    SLOT = 2
+    """First filter slot of the PE, -1 where the row has no such position."""
+    SIZE = 3
+    """Filters that exist."""
+
+
 class LayerArrays(NamedTuple):
     """A layer as the PEs hold it, and the messages that storage sends."""
 
@@ -133,9 +147,6 @@ class LayerArrays(NamedTuple):
     """[messages]: set of PEs; events first, then end-of-data messages."""
     end_count: I64x1
     """[messages - events]: events sent to each PE of the set."""
-    taps_y: I64x1
-    """[phases of y]: taps of a phase."""
-    taps_x: I64x1
     set_first: I64x1
     """[sets + 1]: a set's members in ``set_member``."""
     set_member: I64x1
@@ -156,14 +167,12 @@ class LayerArrays(NamedTuple):
     """[P]: the PE's first entry in ``pointer``."""
     pointer: I64x1
     """Rows of (channel of the PE, phase): ``pointer[i]`` to ``pointer[i + 1]``."""
-    row: I32x2
-    """[rows, 3]: filter group of the PE, first tap in y, first tap in x."""
+    row: I32x3
+    """[rows, positions, 4]: columns of `Place`."""
     row_weight: I16x3
-    """[rows, A*B, F]: weight less zero point."""
+    """[rows, positions, F]: weight less zero point."""
     row_effectual: I32x2
-    """[rows, A*B]: weights that differ from their zero point."""
-    group_size: I64x2
-    """[P, filter groups]: filters that exist."""
+    """[rows, positions]: weights that differ from their zero point."""
     slot_filter: I64x2
     """[P, filter groups * F]: filter of the layer, -1 for none."""
     bias: I32x1
@@ -218,6 +227,8 @@ class Field(IntEnum):
     STEP = 7
     FIRED = 8
     """Outputs sent."""
+    LAST_READ = 9
+    """Cycle of the last psum read of the multiply phase."""
 
 
 class Flow(IntEnum):
@@ -254,7 +265,7 @@ class PeState(NamedTuple):
     codes: I16x3
     """[K, OH, OW]: requantised, clipped, with threshold, before pooling."""
     pe: I64x2
-    """[P, 9]: columns of `Field`."""
+    """[P, 10]: columns of `Field`."""
     fifo: I64x4
     """[P, 5, deepest, 3]: FIFOs of `Ring`."""
     ring: I64x3
@@ -262,7 +273,10 @@ class PeState(NamedTuple):
     depth: I64x1
     """[5]: depth of each FIFO."""
     flight: I64x3
-    """[P, 2, 6]: last rows issued: cycle, filter group, first and last ofmap row and column."""
+    """[P, 3, 2 + positions]: last two rows issued, and one to be: cycle of the last read, number of
+    words, words. Words are noted only without forwarding."""
+    bank: I64x2
+    """[P, modules]: words that the row at the MACs wants of each module."""
     waiting: I32x3
     """[P, capacity, 4]: outputs of the waiting groups: filter, y, x, code; a ring."""
     waiting_ring: I64x2

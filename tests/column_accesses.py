@@ -3,6 +3,8 @@
 The slow and obvious reading: one Python tuple per access.
 """
 
+from collections import Counter
+
 from firemesh.emulator.mnf import LayerRun
 from firemesh.emulator.plan import Plan
 from firemesh.emulator.state import Burst, Event, Kind
@@ -76,18 +78,17 @@ def _bursts(run, kind, p):
 
 
 def _touched(run, message, row):
-    """Return the touched (position, y, x) of a row."""
-    event, (_, tap_y, tap_x) = run.messages.event[message], run.step.rows.place[row]
-    window, (a, b) = run.step.shape.window, run.step.mapping.tile
-    for i in range(a):
-        back_y = event[Event.TAP_Y] - tap_y - i
-        for j in range(b):
-            back_x = event[Event.TAP_X] - tap_x - j
-            if 0 <= back_y <= event[Event.JUMP_Y] and 0 <= back_x <= event[Event.JUMP_X]:
-                yield (
-                    int(event[Event.LOW_Y] + back_y * window.ofmap_step(0)),
-                    int(event[Event.LOW_X] + back_x * window.ofmap_step(1)),
-                )
+    """Return the touched (y, x, slot, filters) of a row."""
+    event, window = run.messages.event[message], run.step.shape.window
+    for tap_y, tap_x, slot, size in run.step.rows.place[row].tolist():
+        back_y, back_x = event[Event.TAP_Y] - tap_y, event[Event.TAP_X] - tap_x
+        if slot >= 0 and 0 <= back_y <= event[Event.JUMP_Y] and 0 <= back_x <= event[Event.JUMP_X]:
+            yield (
+                int(event[Event.LOW_Y] + back_y * window.ofmap_step(0)),
+                int(event[Event.LOW_X] + back_x * window.ofmap_step(1)),
+                slot,
+                size,
+            )
 
 
 def _rows(run, first, count, message):
@@ -119,15 +120,21 @@ def _words(plan, run, p, number, slot, size, places):
 
 
 def _mac(plan, run, p):
-    lanes = plan.machine.pe.lanes
-    sizes = {group.number: group.size for group in run.step.mapping.groups_of(p)}
+    pe = plan.machine.pe
+    is_ideal, is_linear = pe.weights == "ideal", pe.row_layout == "linear"
     for cycle, first, count, message in _bursts(run, Burst.MAC, p):
         for i, row in enumerate(_rows(run, first, count, message)):
-            number = int(run.step.rows.place[row, 0])
-            places = _touched(run, message, row)
-            for address in _words(plan, run, p, number, 0, sizes[number], places):
-                yield cycle + i, p + 1, "psum", "read", address, 4 * lanes
-                yield cycle + i + 2, p + 1, "psum", "write", address, 4 * lanes
+            wanted = Counter()
+            for y, x, slot, size in _touched(run, message, row):
+                number, at = divmod(slot, run.step.mapping.filters)
+                for address in _words(plan, run, p, number, at, size, [(y, x)]):
+                    bank = address // pe.psum_bank_bytes
+                    later = wanted[bank] if is_linear else 0
+                    wanted[bank] += 1
+                    lane, width = (slot % pe.lanes, 1) if is_ideal else (0, pe.lanes)
+                    place = address + 4 * lane, 4 * width
+                    yield cycle + i + later, p + 1, "psum", "read", *place
+                    yield cycle + i + later + 2, p + 1, "psum", "write", *place
 
 
 def _fire(plan, run, p):

@@ -27,6 +27,13 @@ def _out(n, kernel, stride, before, after, dilation):
 
 
 pairs = st.tuples
+LAYOUTS = (
+    ("rows", "tile"),
+    ("dense", "tile"),
+    ("rows", "linear"),
+    ("dense", "linear"),
+    ("ideal", "tile"),
+)
 
 
 @st.composite
@@ -37,6 +44,7 @@ def machines(draw, **fixed) -> Machine:
     tile = draw(st.sampled_from(("auto", "3x3", "3x1", "1x3", "1x1")))
     a, b = (1, 1) if tile == "auto" else map(int, tile.split("x"))
     width, height = draw(st.sampled_from(((2, 1), (3, 1), (2, 2), (3, 2), (1, 3))))
+    weights, layout = draw(st.sampled_from(LAYOUTS))
     options = dict(
         mesh__width=width,
         mesh__height=height,
@@ -45,7 +53,8 @@ def machines(draw, **fixed) -> Machine:
         pe__weight_bytes=1 << 20,
         pe__psum_bank_bytes=4 * lanes * draw(st.sampled_from((1024, 1500))),
         pe__tile=tile if modules % (a * b) == 0 else "auto",
-        pe__weights=draw(st.sampled_from(("rows", "dense"))),
+        pe__weights=weights,
+        pe__row_layout=layout,
         pe__event_fifo=draw(st.integers(1, 16)),
         pe__forward_fifo=draw(st.integers(1, 4)),
         pe__row_fifo=draw(st.integers(1, 16)),

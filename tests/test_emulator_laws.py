@@ -18,7 +18,7 @@ from firemesh.emulator.activations import Activations
 from firemesh.emulator.machine import machine
 from firemesh.emulator.run import Emulation
 from firemesh.emulator.slots import Cause
-from firemesh.emulator.state import Kind
+from firemesh.emulator.state import Kind, Memory
 from firemesh.models.network import Linear
 from firemesh.models.reference import conv_sums, forward, linear_sums
 from firemesh.noc.network import Network as Interconnect
@@ -113,7 +113,8 @@ def check_accesses(plan, layer):
         used[cycle, node, memory, op, bank] += 1
         counted[node, memory, op] += 1
         counted[node, memory, op, "bytes"] += size
-    assert not used or max(used.values()) == 1
+    for (_, _, memory, _, _), times in used.items():
+        assert times == 1 or (memory == "psum" and pe.weights == "ideal")
     names = ("storage", "event_fifo", "pointer", "index", "weight", "psum", "bias")
     for (node, memory, op), n in np.ndenumerate(layer.columns.counts):
         key = (node, names[memory], ("read", "write")[op])
@@ -141,6 +142,32 @@ def test_the_zoo_keeps_every_law(name, multicast):
         check_accesses(plan, layer)
         n += 1
     assert n == 8
+
+
+@pytest.mark.parametrize("changes", ({"pe__row_layout": "linear"}, {"pe__weights": "ideal"}))
+@pytest.mark.parametrize("name", ("digits", "digits-pruned"))
+def test_other_rows_keep_every_law(name, changes):
+    for plan, layer in digits_runs(name, **changes):
+        check_slots(plan, layer)
+        check_accesses(plan, layer)
+
+
+def test_linear_rows_lose_slots_to_banks_and_tiles_never_do():
+    for layout, loses in (("linear", True), ("tile", False)):
+        lost = sum(
+            layer.columns.slots[:, Cause.BANK].sum()
+            for _, layer in digits_runs(pe__row_layout=layout)
+        )
+        assert (lost > 0) == loses
+
+
+@pytest.mark.parametrize("name", ("digits", "digits-pruned"))
+def test_ideal_packing_reads_no_more_rows_and_multiplies_no_zero(name):
+    pairs = zip(digits_runs(name), digits_runs(name, pe__weights="ideal"), strict=True)
+    for (_, rows), (_, ideal) in pairs:
+        reads = [run.columns.counts[:, Memory.WEIGHT, 0].sum() for run in (rows, ideal)]
+        assert reads[1] <= reads[0]
+        assert ideal.columns.slots[:, Cause.INEFFECTUAL].sum() == 0
 
 
 @pytest.mark.parametrize("fire_lanes", (3, 27))

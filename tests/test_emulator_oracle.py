@@ -22,6 +22,7 @@ def oracle_machine(case: Case) -> OracleMachine:
         m.pe.event_fifo, m.pe.row_fifo, m.pe.mac_fifo, m.pe.forward_fifo, m.pe.fire_fifo,
         m.pe.weight_latency_cycles, m.pe.forwarding, m.pe.fire_lanes, m.noc.buffer_flits,
         m.noc.multicast, m.noc.flit_bits, m.noc.event_format, m.storage.event_order, m.pe.weights,
+        m.pe.row_layout,
     )  # fmt: skip
 
 
