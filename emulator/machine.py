@@ -57,7 +57,7 @@ class Pe(_Part):
     """Accumulate SRAM of one module."""
     weights: Literal["rows", "dense", "ideal"] = "rows"
     """``rows``: weight rows that are all zero are neither stored nor read; ``ideal``: non-zero
-    weights are packed, banks do not matter (an upper bound)."""
+    weights are packed and banks do not matter."""
     row_layout: Literal["tile", "linear"] = "tile"
     """Which kernel positions a weight row holds: a tile, or a run in raster order."""
     tile: Literal["auto", "3x3", "3x1", "1x3", "1x1"] = "auto"

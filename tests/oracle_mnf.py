@@ -44,7 +44,8 @@ class OracleMachine:
     flit_bits: int
     event_format: str  # "full" or "compact"
     event_order: str  # "row", "channel" or "raster"
-    weights: str  # "rows" or "dense"
+    weights: str  # "rows", "dense" or "ideal"
+    row_layout: str = "tile"  # or "linear", which ignores `tile`
 
 
 @dataclass(frozen=True)
@@ -133,11 +134,14 @@ class Flit:
 
 @dataclass
 class Row:
-    """A stored weight row: its taps by position and its weights by position and filter."""
+    """A stored weight row of one input channel.
 
-    fg: int
-    taps: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
-    weights: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    `positions` holds, by number and in this order, those that exist: the tap (ky, kx) and the
+    weights of the existing filters by k_local.
+    """
+
+    channel: int
+    positions: dict[int, tuple[tuple[int, int], dict[int, int]]]
     address: int = 0
 
 
@@ -148,7 +152,7 @@ def wrap32(value: int) -> int:
 
 def field_bits(n: int) -> int:
     """Bits of a field with `n` values: ceil(log2 n)."""
-    return next(bits for bits in range(64) if 2**bits >= n)
+    return (n - 1).bit_length()
 
 
 def out_size(n: int, kernel: int, stride: int, before: int, after: int, dilation: int) -> int:
@@ -197,10 +201,21 @@ class Mapping:
         self.machine, self.layer = machine, layer
         (_, h, w), (k, _, r, s) = layer.ifmap, layer.weight.shape
         (sy, sx), (dy, dx), (top, left, bottom, right) = layer.strides, layer.dilations, layer.pads
-        self.y = Axis(h, r, sy, dy, top, bottom, machine.tile[0])
-        self.x = Axis(w, s, sx, dx, left, right, machine.tile[1])
-        self.per_position = machine.modules // (machine.tile[0] * machine.tile[1])
-        self.n_filters = self.per_position * machine.lanes  # F
+        self.is_linear = machine.row_layout == "linear"
+        self.is_ideal = machine.weights == "ideal"
+        if self.is_linear and self.is_ideal:
+            raise ValueError("OracleMachine.weights: ideal needs row_layout tile")
+        tile = (1, 1) if self.is_linear else machine.tile
+        self.y = Axis(h, r, sy, dy, top, bottom, tile[0])
+        self.x = Axis(w, s, sx, dx, left, right, tile[1])
+        row_size = machine.modules * machine.lanes
+        self.n_positions = machine.modules if self.is_linear else math.prod(tile)
+        self.n_filters = row_size // self.n_positions  # F
+        self.n_words = self.y.n_words * self.x.n_words  # of a filter group in a bank
+        if self.is_linear:
+            self.n_words = math.ceil(self.y.n_out * self.x.n_out / machine.modules)
+        # Positions of a stored row, and filters of each.
+        self.row_shape = (row_size, 1) if self.is_ideal else (self.n_positions, self.n_filters)
         self.held = {}  # active PE -> its filter groups, each (convolution group, filters)
         turn = 0
         for group in range(layer.groups):
@@ -210,23 +225,25 @@ class Mapping:
                 held = self.held.setdefault(node, [])
                 held.append((group, filters[first : first + self.n_filters]))
                 turn += 1
+        self.taps = self._taps()
         self.windows = self._windows()
         self.pooled = (k, *[1 + max(window[axis] for window in self.windows) for axis in (0, 1)])
 
     def _windows(self):
         """Output position -> the psum positions of its pooling window."""
-        positions = [(oy, ox) for oy in range(self.y.n_out) for ox in range(self.x.n_out)]
+        positions = list(np.ndindex(self.y.n_out, self.x.n_out))
         if self.layer.pool is None:
             return {position: [position] for position in positions}
         (kh, kw), (sy, sx), (top, left, bottom, right), (dh, dw) = self.layer.pool
+        n_y = out_size(self.y.n_out, kh, sy, top, bottom, dh)
+        n_x = out_size(self.x.n_out, kw, sx, left, right, dw)
         windows = {}
-        for py in range(out_size(self.y.n_out, kh, sy, top, bottom, dh)):
-            for px in range(out_size(self.x.n_out, kw, sx, left, right, dw)):
-                ys = [py * sy - top + i * dh for i in range(kh)]
-                xs = [px * sx - left + i * dw for i in range(kw)]
-                windows[py, px] = [(y, x) for y, x in positions if y in ys and x in xs]
-                if not windows[py, px]:
-                    raise ValueError(f"OracleLayer.pool: window ({py}, {px}) holds no psum")
+        for py, px in np.ndindex(n_y, n_x):
+            ys = [py * sy - top + i * dh for i in range(kh)]
+            xs = [px * sx - left + i * dw for i in range(kw)]
+            windows[py, px] = [(y, x) for y, x in positions if y in ys and x in xs]
+            if not windows[py, px]:
+                raise ValueError(f"OracleLayer.pool: window ({py}, {px}) holds no psum")
         return windows
 
     def groups_of(self, node: int) -> list[int]:
@@ -242,27 +259,66 @@ class Mapping:
         c, y, x, code, _ = event
         return code != self.layer.zero_point_in and bool(self.y.meets(y)) and bool(self.x.meets(x))
 
-    def stored_rows(self, node: int) -> dict[tuple, Row]:
-        """Stored rows by (channel, phase, filter group, ry, rx), in stored order."""
-        rows = {}
-        _, n_c, r, s = self.layer.weight.shape
+    def _taps(self) -> dict[tuple, tuple]:
+        """Kernel indices (ky, kx) -> (phase, run or run pair, position in the row)."""
+        places, n_taps = {}, Counter()
+        for ky, kx in np.ndindex(self.layer.weight.shape[2:]):
+            phase = self.y.phase(ky) * self.x.stride + self.x.phase(kx)
+            (ry, a), (rx, b) = self.y.run(ky), self.x.run(kx)
+            run, position = (ry, rx), a * self.x.tile + b
+            if self.is_linear:
+                run, position = divmod(n_taps[phase], self.n_positions)
+            n_taps[phase] += 1
+            places[ky, kx] = phase, run, position
+        return places
+
+    def stored_rows(self, node: int) -> list[Row]:
+        """Stored rows of a PE in order."""
+        tables = defaultdict(dict)  # (channel, phase, filter group, run) -> position -> contents
+        n_c = self.layer.weight.shape[1]
         for fg, (group, filters) in enumerate(self.held[node]):
-            for f, c, ky, kx in np.ndindex(len(filters), n_c, r, s):
-                phase = self.y.phase(ky) * self.x.stride + self.x.phase(kx)
-                (ry, a), (rx, b) = self.y.run(ky), self.x.run(kx)
-                row = rows.setdefault((group * n_c + c, phase, fg, ry, rx), Row(fg))
-                row.taps[a, b] = (ky, kx)
-                row.weights[a, b, f] = int(self.layer.weight[filters[f], c, ky, kx])
-        dense = self.machine.weights == "dense"
-        return {key: rows[key] for key in sorted(rows) if dense or any(rows[key].weights.values())}
+            for (ky, kx), (phase, run, position) in self.taps.items():
+                for c in range(n_c):
+                    column = [int(w) for w in self.layer.weight[filters, c, ky, kx]]
+                    weights = {fg * self.n_filters + f: w for f, w in enumerate(column)}
+                    tables[group * n_c + c, phase, fg, run][position] = (ky, kx), weights
+        tables = {key: dict(sorted(tables[key].items())) for key in sorted(tables)}
+        if self.is_ideal:
+            tables = self.packed(tables)
+        is_dense = self.machine.weights == "dense"
+        return [
+            Row(channel, positions)
+            for (channel, *_), positions in tables.items()
+            if is_dense or any(any(weights.values()) for _, weights in positions.values())
+        ]
+
+    def packed(self, tables) -> dict[tuple, dict]:
+        """Pack the non-zero weights of each (channel, phase) anew, each as its own position."""
+        singles = defaultdict(list)
+        for key, positions in tables.items():
+            for tap, weights in positions.values():
+                singles[key[:2]] += [(tap, {k_local: w}) for k_local, w in weights.items() if w]
+        size = self.row_shape[0]
+        return {
+            (*key, first // size): dict(enumerate(some[first : first + size]))
+            for key, some in singles.items()
+            for first in range(0, len(some), size)
+        }
+
+    def psum_place(self, oy: int, ox: int) -> tuple[int, int]:
+        """Bank of a position, and its word there in filter group 0."""
+        if self.is_linear:
+            word, bank = divmod(oy * self.x.n_out + ox, self.n_positions)
+            return bank, word
+        bank = self.y.bank(oy) * self.x.tile + self.x.bank(ox)
+        return bank, self.y.word(oy) * self.x.n_words + self.x.word(ox)
 
     def psum_address(self, k_local: int, oy: int, ox: int) -> int:
         """Byte address of a psum in the psum memory of its PE."""
-        fg, f = divmod(k_local, self.n_filters)
-        lanes = self.machine.lanes
-        bank = self.y.bank(oy) * self.x.tile + self.x.bank(ox)
-        module = bank * self.per_position + f // lanes
-        word = (fg * self.y.n_words + self.y.word(oy)) * self.x.n_words + self.x.word(ox)
+        (fg, f), lanes = divmod(k_local, self.n_filters), self.machine.lanes
+        bank, word = self.psum_place(oy, ox)
+        module = bank * (self.n_filters // lanes) + f // lanes
+        word += fg * self.n_words
         if (word + 1) * 4 * lanes > self.machine.psum_bank_bytes:
             raise ValueError(f"OracleMachine.psum_bank_bytes: too few for word {word}")
         return module * self.machine.psum_bank_bytes + word * 4 * lanes + 4 * (k_local % lanes)
@@ -270,12 +326,10 @@ class Mapping:
     def scan_steps(self, node: int) -> list[SimpleNamespace]:
         """All steps of the fire phase: chunk [(k_local, k)], positions read, outputs completed."""
         m = self.machine
-        blocks = defaultdict(list)  # in raster order of positions, or of (iy, ix)
-        for oy in range(self.y.n_out):
-            for ox in range(self.x.n_out):
-                whole = m.fire_lanes == m.modules * m.lanes
-                place = (self.y.word(oy), self.x.word(ox)) if whole else (oy, ox)
-                blocks[place].append((oy, ox))
+        blocks = defaultdict(list)  # in raster order of positions, or by word
+        for position in np.ndindex(self.y.n_out, self.x.n_out):
+            whole = m.fire_lanes == m.modules * m.lanes
+            blocks[self.psum_place(*position)[1] if whole else position].append(position)
         order = sorted(blocks)
         step_of = {position: i for i, b in enumerate(order) for position in blocks[b]}
         completed = defaultdict(list)
@@ -344,10 +398,8 @@ class Network:
         """Union of the XY paths: router -> outputs."""
         outputs = defaultdict(set)
         for dst in dsts:
-            (y, x), (dst_y, dst_x) = (
-                divmod(src, self.machine.width),
-                divmod(dst, self.machine.width),
-            )
+            y, x = divmod(src, self.machine.width)
+            dst_y, dst_x = divmod(dst, self.machine.width)
             while (x, y) != (dst_x, dst_y):
                 if x != dst_x:
                     port = 0 if dst_x > x else 1
@@ -416,7 +468,7 @@ class StoragePE:
             members = [node for node in sorted(mapping.held) if self.n_events[node] == count]
             self.queue(members, Message("end", count=count), None)
         self.n_ends, self.n_expected = 0, 0
-        self.arrivals = Counter()  # list of the fired tensor -> entries written
+        self.arrivals = Counter()  # first entry of a list of the fired tensor -> entries written
 
     def queue(self, dsts, message: Message, address) -> None:
         """Append the packets of a message."""
@@ -449,15 +501,10 @@ class StoragePE:
             self.n_expected += message.count
             return
         (n_c, n_y, n_x), (c, y, x) = self.mapping.pooled, message.at
-        if self.machine.event_order == "row":
-            entry = y * n_c * n_x + self.arrivals[y]
-            self.arrivals[y] += 1
-        elif self.machine.event_order == "channel":
-            entry = c * n_y * n_x + self.arrivals[c]
-            self.arrivals[c] += 1
-        else:
-            entry = (y * n_x + x) * n_c + c
-        address = self.base + 8 * entry
+        first = {"row": y * n_c * n_x, "channel": c * n_y * n_x, "raster": (y * n_x + x) * n_c + c}
+        first = first[self.machine.event_order]  # entry of the list
+        address = self.base + 8 * (first + self.arrivals[first])
+        self.arrivals[first] += 1
         self.log.access(cycle, STORAGE, "storage", "write", address, 8)
         self.log.fired.append((cycle, c, y, x, message.code, address))
 
@@ -470,27 +517,27 @@ class StoragePE:
 class PE:
     """Router interface, load, dispatcher, MAC cluster and fire of one PE."""
 
-    # Lists that one part of the PE fills and another one reads: copied at the start of a cycle.
-    LISTS = ("events", "forwards", "rows_left", "in_flight", "row_fifo", "mac_fifo", "steps")
-    LISTS += ("groups",)
-    SCALARS = ("n_taken", "end_count", "is_done")
+    # What one part of the PE changes and another one looks at: copied at the start of a cycle.
+    STATE = ("events", "forwards", "rows_left", "in_flight", "row_fifo", "mac_fifo", "reads")
+    STATE += ("steps", "groups", "n_taken", "end_count", "is_done")
 
     def __init__(self, node, machine, mapping: Mapping, network, log, state, n_events: int):
         self.node, self.machine, self.mapping = node, machine, mapping
         self.network, self.log, self.state = network, log, state
         self.n_events = n_events  # that it is sent in this layer
         self.is_active = node in mapping.held
-        self.rows = mapping.stored_rows(node) if self.is_active else {}
-        for i, row in enumerate(self.rows.values()):
+        self.rows = mapping.stored_rows(node) if self.is_active else []
+        for i, row in enumerate(self.rows):
             row.address = state.row_base[node] + i
         self.events = []  # (message, its number in the run)
         self.forwards = []
-        self.rows_left = []  # of the current event: (row, products by y, products by x, operand)
+        self.rows_left = []  # of the current event: (row, position -> output, operand)
         self.in_flight = []  # (cycle of the read, row)
         self.row_fifo, self.mac_fifo = [], []
-        self.issued = []  # the last three: (cycle, word addresses)
-        self.writes = []  # (cycle, byte addresses, size, {psum address: value})
-        self.memory = Counter()  # psum address -> psum
+        self.issued = []  # the last three rows: (cycle of the last reads, word addresses)
+        self.reads = []  # of the row issued last: (cycle, byte address, {psum address: product})
+        self.writes = []  # (cycle, byte address, size, {psum address: value})
+        self.memory = defaultdict(int)  # psum address -> psum
         self.steps = mapping.scan_steps(node) if self.is_active else []
         self.groups = []  # of outputs that wait to be sent
         self.n_taken, self.end_count, self.n_sent = 0, None, 0
@@ -499,15 +546,14 @@ class PE:
 
     def step(self, cycle: int, flit: Flit | None, ready: dict[int, bool]) -> None:
         """Act in one cycle; `ready` is what all nodes declared in the cycle before."""
-        start = SimpleNamespace(**{name: tuple(getattr(self, name)) for name in self.LISTS})
-        for name in self.SCALARS:
-            setattr(start, name, getattr(self, name))
+        start = SimpleNamespace(**{name: copy.copy(getattr(self, name)) for name in self.STATE})
         if self.is_active:
             self.receive(cycle, flit)
             self.forward(cycle, start)
             self.load(cycle, start)
             self.dispatch(start)
             issued = self.issue(cycle, start)
+            self.read(cycle)
             scanned = self.fire(cycle, start)
             self.commit(cycle)
             self.network.ready[self.node] = (
@@ -515,7 +561,7 @@ class PE:
                 and len(self.forwards) < self.machine.forward_fifo
             )
             if issued:
-                self.count_row(*issued)
+                self.count_row(*issued[:2])
                 return
         cause = self.lost(start, scanned, ready) if self.is_active else "unused"
         self.log.slots[self.node, cause] += self.machine.modules * self.machine.lanes
@@ -565,22 +611,22 @@ class PE:
         """Read the pointer of an event and list the rows that it touches."""
         layer, (c, y, x) = self.mapping.layer, message.at
         by_y, by_x = self.mapping.y.meets(y), self.mapping.x.meets(x)
-        phases = {
-            self.mapping.y.phase(ky) * layer.strides[1] + self.mapping.x.phase(kx)
-            for ky in by_y
-            for kx in by_x
-        }
-        (phase,) = phases
+        (phase,) = {self.mapping.taps[ky, kx][0] for ky in by_y for kx in by_x}
         n_c = layer.ifmap[0] // layer.groups
         channel = self.mapping.groups_of(self.node).index(c // n_c) * n_c + c % n_c
         pointer = channel * layer.strides[0] * layer.strides[1] + phase
         address = 4 * (self.state.pointer_base[self.node] + pointer)
         self.log.access(cycle, self.node, "pointer", "read", address, 4)
-        return [
-            (row, by_y, by_x, message.code - layer.zero_point_in)
-            for key, row in self.rows.items()
-            if key[0] == c and any(ky in by_y and kx in by_x for ky, kx in row.taps.values())
-        ]
+        work = []
+        for row in self.rows:
+            outputs = {
+                i: (by_y[ky], by_x[kx])
+                for i, ((ky, kx), _) in row.positions.items()
+                if row.channel == c and ky in by_y and kx in by_x
+            }
+            if outputs:
+                work.append((row, outputs, message.code - layer.zero_point_in))
+        return work
 
     def dispatch(self, start) -> None:
         if start.row_fifo and len(start.mac_fifo) < self.machine.mac_fifo:
@@ -588,29 +634,37 @@ class PE:
 
     def issue(self, cycle: int, start) -> tuple | None:
         """Issue the oldest row unless it is held; return it if it was issued."""
-        if not start.mac_fifo:
+        if start.reads or not start.mac_fifo:
             return None
-        row, by_y, by_x, operand = start.mac_fifo[0]
-        lanes, n_filters = self.machine.lanes, self.mapping.n_filters
-        words, values = set(), {}
-        for (a, b, f), weight in row.weights.items():
-            ky, kx = row.taps[a, b]
-            if ky in by_y and kx in by_x:
-                k_local = row.fg * n_filters + f
-                address = self.mapping.psum_address(k_local, by_y[ky], by_x[kx])
-                words.add(address - 4 * (k_local % lanes))
-                values[address] = wrap32(self.psum(address) + weight * operand)
-        recent = {
-            word for when, old in self.issued if when in (cycle - 1, cycle - 2) for word in old
-        }
-        if not self.machine.forwarding and words & recent:
+        row, outputs, operand = start.mac_fifo[0]
+        wanted, words = defaultdict(dict), set()  # `wanted` in order of position
+        for i, output in outputs.items():
+            for k_local, weight in row.positions[i][1].items():
+                address = self.mapping.psum_address(k_local, *output)
+                word = address - 4 * (k_local % self.machine.lanes)
+                wanted[address if self.mapping.is_ideal else word][address] = weight * operand
+                words.add(word)
+        recent = [old for when, old in self.issued if when in (cycle - 1, cycle - 2)]
+        if not self.machine.forwarding and words & set().union(*recent):
             return None
-        self.mac_fifo.pop(0)
-        self.issued = [*self.issued[-2:], (cycle, words)]
-        for word in words:
-            self.log.access(cycle, self.node, "psum", "read", word, 4 * lanes)
-        self.writes.append((cycle + 2, words, 4 * lanes, values))
-        return row, by_y, by_x
+        n_wanted = Counter()  # module -> words wanted before; with ideal the bank rule is lifted
+        for address, products in wanted.items():
+            module = address // self.machine.psum_bank_bytes
+            when = cycle if self.mapping.is_ideal else cycle + n_wanted[module]
+            self.reads.append((when, address, products))
+            n_wanted[module] += 1
+        self.issued = [*self.issued[-2:], (max(when for when, _, _ in self.reads), words)]
+        return self.mac_fifo.pop(0)
+
+    def read(self, cycle: int) -> None:
+        """Do the psum reads of this cycle for the row issued last."""
+        size = 4 if self.mapping.is_ideal else 4 * self.machine.lanes
+        for when, address, products in self.reads:
+            if when == cycle:
+                self.log.access(cycle, self.node, "psum", "read", address, size)
+                values = {a: wrap32(self.psum(a) + product) for a, product in products.items()}
+                self.writes.append((cycle + 2, address, size, values))
+        self.reads = [read for read in self.reads if read[0] > cycle]
 
     def psum(self, address: int) -> int:
         """Read a psum; forwarding gives what earlier rows have not written yet."""
@@ -622,13 +676,11 @@ class PE:
 
     def commit(self, cycle: int) -> None:
         """Do the psum writes of this cycle; reads of this cycle have been done."""
-        for write in tuple(self.writes):
-            when, addresses, size, values = write
+        for when, address, size, values in self.writes:
             if when == cycle:
-                self.writes.remove(write)
-                self.memory.update({a: v - self.memory[a] for a, v in values.items()})
-                for address in addresses:
-                    self.log.access(cycle, self.node, "psum", "write", address, size)
+                self.memory |= values
+                self.log.access(cycle, self.node, "psum", "write", address, size)
+        self.writes = [write for write in self.writes if write[0] > cycle]
 
     def fire(self, cycle: int, start) -> bool:
         """Scan, send and end; return whether a scan step was done."""
@@ -662,17 +714,16 @@ class PE:
             address = 4 * (self.state.bias_base[self.node] + step.chunk[0][0])
             log.access(cycle, self.node, "bias", "read", address, 4 * len(step.chunk))
         size = 4 if m.fire_lanes == 1 else 4 * m.lanes
-        read, cleared = set(), {}
+        cleared = defaultdict(dict)
         for oy, ox in step.positions:
             for k_local, k in step.chunk:
                 address = self.mapping.psum_address(k_local, oy, ox)
                 log.psums[k, oy, ox] = self.memory[address]
                 log.codes[k, oy, ox] = self.mapping.code(self.memory[address], k)
-                cleared[address] = 0
-                read.add(address if size == 4 else address - 4 * (k_local % m.lanes))
-        for address in read:
+                cleared[address if size == 4 else address - 4 * (k_local % m.lanes)][address] = 0
+        for address, zeros in cleared.items():
             log.access(cycle, self.node, "psum", "read", address, size)
-        self.writes.append((cycle + 1, read, size, cleared))
+            self.writes.append((cycle + 1, address, size, zeros))
         group = []
         for py, px in step.outputs:
             for _, k in step.chunk:
@@ -683,25 +734,28 @@ class PE:
         if group:
             self.groups.append(group)
 
-    def count_row(self, row: Row, by_y, by_x) -> None:
+    def count_row(self, row: Row, outputs) -> None:
         """Count the slots of a row that was issued."""
-        for a in range(self.machine.tile[0]):
-            for b in range(self.machine.tile[1]):
-                for f in range(self.mapping.n_filters):
-                    if (a, b) not in row.taps:
-                        cause = "tile"
-                    elif row.taps[a, b][0] not in by_y or row.taps[a, b][1] not in by_x:
-                        cause = "border"
-                    elif (a, b, f) not in row.weights:
-                        cause = "channel"
-                    else:
-                        cause = "executed" if row.weights[a, b, f] else "ineffectual"
-                    self.log.slots[self.node, cause] += 1
+        n_positions, n_filters = self.mapping.row_shape
+        for i in range(n_positions):
+            _, weights = row.positions.get(i, (None, {}))
+            for weight in [*weights.values(), *[None] * (n_filters - len(weights))]:
+                if i not in row.positions:
+                    cause = "tile"
+                elif i not in outputs:
+                    cause = "border"
+                elif weight is None:
+                    cause = "channel"
+                else:
+                    cause = "executed" if weight else "ineffectual"
+                self.log.slots[self.node, cause] += 1
 
     def lost(self, start, scanned: bool, ready: dict[int, bool]) -> str:
         """Cause of a cycle without an issued row, in a PE with filters."""
         has_rows = bool(start.rows_left or start.in_flight or start.row_fifo)
         others = [node for node in self.mapping.held if node != self.node]
+        if start.reads:
+            return "bank"
         if self.is_firing and not start.is_done:
             return "fire" if scanned else "fire_port"
         if start.mac_fifo:
@@ -788,9 +842,10 @@ def run_layer(
     while not storage.is_finished:
         if cycle - cycle0 >= limit:
             held = {
-                pe.node: {name: len(getattr(pe, name)) for name in PE.LISTS}
-                | {name: getattr(pe, name) for name in PE.SCALARS}
+                (pe.node, name): len(value) if isinstance(value, list) else value
                 for pe in pes
+                for name, value in vars(pe).items()
+                if name in PE.STATE
             }
             flits = {key: len(fifo) for key, fifo in network.fifos.items() if fifo}
             left = f"{len(storage.to_send)} packets to send, flits {flits}, PEs {held}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from dataclasses import replace
 
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 from oracle_mnf import Axis, Mapping, OracleLayer, OracleMachine, run_layer
 
-N_RANDOM = 48
+OPTIONS = ({}, {"row_layout": "linear"}, {"weights": "ideal"})
+N_RANDOM = 48  # for each of the options
+SEEDS = range(len(OPTIONS) * N_RANDOM)
 
 PIPE = OracleMachine(
     width=2,
@@ -146,7 +149,7 @@ def random_layer(rng):
 def random_run(seed):
     """Return machine, layer, ifmap codes, events and result of a random case."""
     rng = np.random.default_rng(seed)
-    machine = random_machine(rng)
+    machine = replace(random_machine(rng), **OPTIONS[seed // N_RANDOM])
     layer, codes, events = random_layer(rng)
     return machine, layer, codes, events, run_layer(machine, layer, events, cycle0=100)
 
@@ -195,7 +198,15 @@ def accesses_of(result, memory, op):
     return [(a[0], a[1], a[4], a[5]) for a in result.accesses if a[2] == memory and a[3] == op]
 
 
-@pytest.mark.parametrize("seed", range(N_RANDOM))
+def causes_of(result):
+    """Slots of all PEs by cause."""
+    causes = Counter()
+    for (_, cause), n in result.slots.items():
+        causes[cause] += n
+    return causes
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_psums_codes_and_output_equal_a_direct_convolution(seed):
     _, layer, codes, _, result = random_run(seed)
     assert np.array_equal(result.psums, convolve(layer, codes))
@@ -203,7 +214,7 @@ def test_psums_codes_and_output_equal_a_direct_convolution(seed):
     assert np.array_equal(result.output, pool(layer, result.codes))
 
 
-@pytest.mark.parametrize("seed", range(N_RANDOM))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_slots_of_each_pe_add_up_to_its_cycles(seed):
     machine, layer, codes, _, result = random_run(seed)
     n_slots = Counter()
@@ -213,11 +224,26 @@ def test_slots_of_each_pe_add_up_to_its_cycles(seed):
     assert n_slots == {node: each for node in range(1, machine.width * machine.height)}
     is_event = (codes != layer.zero_point_in).astype(np.int64)
     ones = replace(layer, zero_point_in=0, weight=(layer.weight != 0).astype(np.int64))
-    executed = sum(n for (_, cause), n in result.slots.items() if cause == "executed")
-    assert executed == convolve(ones, is_event).sum()
+    causes = causes_of(result)
+    assert causes["executed"] == convolve(ones, is_event).sum()
+    if machine.weights == "ideal":
+        assert causes["ineffectual"] == causes["channel"] == 0
+    if machine.row_layout == "tile":
+        assert causes["bank"] == 0
 
 
-@pytest.mark.parametrize("seed", range(N_RANDOM))
+@pytest.mark.parametrize("seed", SEEDS)
+def test_cycles_of_psum_reads_are_those_of_the_rows_and_bank_slots(seed):
+    machine, _, _, _, result = random_run(seed)
+    first_scan = {a[1]: a[0] for a in reversed(result.accesses) if a[2] == "bias"}
+    reads = accesses_of(result, "psum", "read")
+    n_cycles = len({(cycle, node) for cycle, node, *_ in reads if cycle < first_scan[node]})
+    n_rows = len(accesses_of(result, "weight", "read"))
+    n_bank = causes_of(result)["bank"]
+    assert n_cycles == n_rows + n_bank / (machine.modules * machine.lanes)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_every_port_takes_one_access_per_cycle(seed):
     machine, _, _, _, result = random_run(seed)
     uses = Counter()
@@ -225,11 +251,13 @@ def test_every_port_takes_one_access_per_cycle(seed):
         assert result.cycle0 <= cycle < result.cycle1
         bank = address // machine.psum_bank_bytes if memory == "psum" else 0
         assert bank < machine.modules
+        if memory == "psum" and machine.weights == "ideal":  # has no ports
+            bank = address
         uses[cycle, node, memory, op, bank] += 1
     assert set(uses.values()) == {1}
 
 
-@pytest.mark.parametrize("seed", range(N_RANDOM))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_every_message_reaches_each_destination_once(seed):
     machine, layer, codes, events, result = random_run(seed)
     useful = [e for e in events if convolve_reach(layer, e[1], e[2])]
@@ -274,7 +302,8 @@ def convolve_reach(layer, y, x):
 
 def deal(machine, layer):
     """Deal filter groups like cards: active PE -> convolution groups it holds."""
-    per_card = machine.modules // math.prod(machine.tile) * machine.lanes
+    n_positions = math.prod(machine.tile) if machine.row_layout == "tile" else machine.modules
+    per_card = machine.modules // n_positions * machine.lanes
     per_group = len(layer.weight) // layer.groups
     cards = [g for g in range(layer.groups) for _ in range(math.ceil(per_group / per_card))]
     n_pes = machine.width * machine.height - 1
@@ -282,7 +311,7 @@ def deal(machine, layer):
     return {node: hand for node, hand in hands.items() if hand}
 
 
-@pytest.mark.parametrize("seed", range(N_RANDOM))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_fired_events_are_the_outputs_off_the_zero_point(seed):
     machine, layer, _, _, result = random_run(seed)
     fired = {(k, y, x): code for _, k, y, x, code, _ in result.fired}
@@ -301,7 +330,7 @@ def test_fired_events_are_the_outputs_off_the_zero_point(seed):
         assert addresses == [8 * (base + n) for n in range(len(addresses))]
 
 
-@pytest.mark.parametrize("seed", range(N_RANDOM))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_flits_on_links_are_those_of_the_routes(seed):
     machine, _, _, _, result = random_run(seed)
     links = Counter()
@@ -532,6 +561,11 @@ def test_wide_fire_lanes_scan_the_same_psums_in_fewer_cycles():
     # 150 psums; two words at 25 positions; two filter groups of 3 x 3 blocks of 2 x 2 positions.
     assert steps == {1: 150, 3: 50, 12: 18}
     assert all(np.array_equal(run.output, runs[1].output) for run in runs.values())
+    # Linear: filter groups of one word, 7 blocks of 4 positions each.
+    machine = replace(machine, row_layout="linear", fire_lanes=12)
+    linear = run_layer(machine, layer, events)
+    assert linear.slots[1, "fire"] // 12 == 14
+    assert np.array_equal(linear.output, runs[1].output)
 
 
 def test_a_machine_that_cannot_move_raises_with_its_state():
@@ -605,6 +639,180 @@ def test_a_full_pe_makes_its_peers_wait_by_hand():
         causes = {cause: result.slots[node, cause] for cause in ("decode", "peer", "inject")}
         assert causes == {"decode": 5, "peer": 7, "inject": 1}
     assert (1, "peer") not in result.slots
+
+
+LINEAR = replace(PIPE, modules=3, row_layout="linear")
+
+
+def psum_accesses(result, op):
+    """(cycle, address) of the psum accesses, all of one word each, before the scan."""
+    scan = min(a[0] for a in result.accesses if a[2] == "bias")
+    return [(a[0], a[2]) for a in accesses_of(result, "psum", op) if a[0] < scan]
+
+
+def column_of(n_channels):
+    """Taps in one column of an ofmap 3 wide: all psums of an event lie in module `ox`."""
+    weight = np.arange(3, 3 + 3 * n_channels).reshape(1, n_channels, 3, 1)
+    layer = layer_of(weight, (n_channels, 3, 3), pads=(1, 0, 1, 0))
+    return replace(layer, multiplier=np.zeros(1, np.float32))  # fires nothing
+
+
+def test_a_linear_row_reads_the_words_of_a_module_in_turn_by_hand():
+    result = run_layer(LINEAR, column_of(1), [(0, 1, 0, 2, 0)])
+    # Taps 0, 1 and 2 meet output rows 2, 1 and 0: words 2, 1 and 0 of module 0.
+    assert psum_accesses(result, "read") == [(8, 8), (9, 4), (10, 0)]
+    assert psum_accesses(result, "write") == [(10, 8), (11, 4), (12, 0)]
+    assert result.psums[0, :, 0].tolist() == [10, 8, 6]
+    assert timetable(result)["psum", "read"][3:] == list(range(13, 22))
+    assert result.slots == {
+        (1, "drain"): 3 * (4 + 2 + 3),  # 0-3, 11-12, 23-25
+        (1, "decode"): 3 * 4,  # 4-7
+        (1, "executed"): 3,
+        (1, "bank"): 3 * 2,  # 9-10
+        (1, "fire"): 3 * 9,  # 13-21
+        (1, "fire_port"): 3,  # 22
+    }
+
+
+def test_the_next_row_follows_the_last_reads_of_a_linear_row_by_hand():
+    events = [(0, 1, 1, 2, 0), (1, 1, 1, 2, 8)]
+    result = run_layer(LINEAR, column_of(2), events)
+    words = [4096 + 8, 4096 + 4, 4096]
+    reads = list(zip(range(8, 14), words * 2, strict=True))
+    assert psum_accesses(result, "read") == reads
+    assert (result.slots[1, "bank"], (1, "hazard") in result.slots) == (3 * 4, False)
+    # The last reads of the first row are in 10: held in 11 and 12.
+    result = run_layer(replace(LINEAR, forwarding=False), column_of(2), events)
+    reads = list(zip([8, 9, 10, 13, 14, 15], words * 2, strict=True))
+    assert psum_accesses(result, "read") == reads
+    assert (result.slots[1, "bank"], result.slots[1, "hazard"]) == (3 * 4, 3 * 2)
+
+
+def test_linear_rows_hold_runs_of_raster_taps_by_hand():
+    # Taps 0 to 3 meet n = 3, 2, 1, 0; the psums of filter 1 begin at word ceil(4/3).
+    layer = layer_of(np.arange(1, 9).reshape(2, 1, 2, 2), (1, 3, 3), zero_point_out=1)
+    result = run_layer(LINEAR, layer, [(0, 1, 1, 1, 0)])
+    expected = [(8, 4), (8, 4096), (8, 8192), (9, 0)]
+    expected += [(10, 12), (10, 4096 + 8), (10, 8192 + 8), (11, 8)]
+    assert psum_accesses(result, "read") == expected
+    assert (result.slots[1, "executed"], result.slots[1, "tile"]) == (8, 4)
+    # The event at (0, 1) touches taps 0 and 1 alone: one row of each filter group.
+    result = run_layer(LINEAR, layer, [(0, 0, 1, 1, 0)])
+    assert psum_accesses(result, "read") == [(8, 0), (8, 4096), (9, 8), (9, 4096 + 8)]
+    assert (result.slots[1, "executed"], result.slots[1, "border"]) == (4, 2)
+    assert (1, "tile") not in result.slots
+
+
+def test_linear_runs_count_the_taps_of_one_phase_by_hand():
+    # Stride 2: taps (0, 0), (0, 2), (2, 0) and (2, 2) of phase 0 meet n = 3, 2, 1, 0.
+    layer = layer_of(np.ones((1, 1, 3, 3)), (1, 5, 5), strides=(2, 2), zero_point_out=1)
+    result = run_layer(LINEAR, layer, [(0, 2, 2, 1, 0)])
+    assert psum_accesses(result, "read") == [(8, 4), (8, 4096), (8, 8192), (9, 0)]
+    # Rows in order of phase: two of phase 0, one of each other; addresses of one byte per weight.
+    assert [a[2:] for a in accesses_of(result, "weight", "read")] == [(0, 3), (3, 3)]
+    result = run_layer(LINEAR, layer, [(0, 1, 1, 1, 0)])  # tap (1, 1), the only one of phase 3
+    assert [a[2:] for a in accesses_of(result, "weight", "read")] == [(12, 3)]
+    assert (result.slots[1, "executed"], result.slots[1, "tile"]) == (1, 2)
+
+
+def test_linear_rows_ignore_the_tile():
+    layer = layer_of(np.ones((5, 2, 3, 3)), (2, 5, 5), pads=(1, 1, 1, 1), dilations=(2, 1))
+    events = [(c, 2, 2, 1, 8 * c) for c in range(2)]
+    machine = replace(LINEAR, modules=6, lanes=2)
+    runs = [run_layer(replace(machine, tile=t), layer, events) for t in [(1, 1), (3, 2), (5, 5)]]
+    assert all(run.accesses == runs[0].accesses for run in runs)
+    assert all(run.slots == runs[0].slots for run in runs)
+
+
+def test_a_bank_too_small_for_linear_psums_raises():
+    # 9 psums in 3 modules: 3 words of 4 bytes.
+    run_layer(replace(LINEAR, psum_bank_bytes=12), column_of(1), [])
+    with pytest.raises(ValueError, match="psum_bank_bytes"):
+        run_layer(replace(LINEAR, psum_bank_bytes=11), column_of(1), [])
+
+
+def test_ideal_rows_need_the_tile_layout():
+    with pytest.raises(ValueError, match="ideal"):
+        run_layer(replace(LINEAR, weights="ideal"), ONE, [])
+
+
+IDEAL = replace(PIPE, lanes=3, weights="ideal")
+
+
+def test_an_ideal_row_takes_weights_of_several_filter_groups_by_hand():
+    weight = np.zeros((6, 1, 1, 1))
+    weight[[0, 4]] = 3
+    result = run_layer(IDEAL, layer_of(weight, (1, 1, 1)), [(0, 0, 0, 5, 0)])
+    assert len(accesses_of(result, "weight", "read")) == 1
+    # Both in module 0: word 0, lane 0 and word 1, lane 1.
+    assert accesses_of(result, "psum", "read")[:2] == [(8, 1, 0, 4), (8, 1, 16, 4)]
+    assert accesses_of(result, "psum", "write")[:2] == [(10, 1, 0, 4), (10, 1, 16, 4)]
+    assert (result.slots[1, "executed"], result.slots[1, "tile"]) == (2, 1)
+
+
+def test_an_ideal_row_is_held_for_the_word_though_not_the_lane_of_another():
+    weight = np.zeros((3, 2, 1, 1))
+    weight[0, 0] = weight[1, 1] = 3
+    events = [(c, 0, 0, 5, 8 * c) for c in range(2)]
+    for forwarding, second in ((True, 9), (False, 11)):
+        machine = replace(IDEAL, forwarding=forwarding)
+        result = run_layer(machine, layer_of(weight, (2, 1, 1)), events)
+        assert psum_accesses(result, "read") == [(8, 0), (second, 4)]
+
+
+def rows_of_events(result):
+    """Rows read for each event, in order, by PE."""
+    taken, rows = defaultdict(list), {}
+    for cycle, node, *_ in accesses_of(result, "pointer", "read"):
+        taken[node].append(cycle)
+        rows.setdefault(node, []).append(0)
+    for cycle, node, *_ in accesses_of(result, "weight", "read"):
+        rows[node][bisect_left(taken[node], cycle) - 1] += 1
+    return rows
+
+
+def touches_all(layer, y, x):
+    """Whether an event touches all taps of its phase in both axes."""
+    (_, h, w), (r, s) = layer.ifmap, layer.weight.shape[2:]
+    pads = layer.pads
+    for n, kernel, stride, dilation, before, after, at in zip(
+        (h, w), (r, s), layer.strides, layer.dilations, pads[:2], pads[2:], (y, x), strict=True
+    ):
+        axis = Axis(n, kernel, stride, dilation, before, after, 1)
+        phase = (at + before) % stride
+        if len(axis.meets(at)) < sum(axis.phase(k) == phase for k in range(kernel)):
+            return False
+    return True
+
+
+def test_ideal_reads_no_more_rows_for_an_event_that_touches_all_taps():
+    n_compared = n_fewer = 0
+    for seed in SEEDS[2 * N_RANDOM :]:
+        machine, layer, _, events, ideal = random_run(seed)
+        plain = run_layer(replace(machine, weights="rows"), layer, events)
+        per_group = layer.ifmap[0] // layer.groups
+        useful = [e for e in events if convolve_reach(layer, e[1], e[2])]
+        few, many = rows_of_events(ideal), rows_of_events(plain)
+        assert few.keys() == many.keys()
+        for node, groups in deal(machine, layer).items():
+            sent = [e for e in useful if e[0] // per_group in groups]
+            pairs = zip(few.get(node, []), many.get(node, []), strict=True)
+            for (_, y, x, _, _), (n_ideal, n_plain) in zip(sent, pairs, strict=True):
+                if touches_all(layer, y, x):
+                    assert n_ideal <= n_plain
+                    n_compared += 1
+                    n_fewer += n_ideal < n_plain
+    assert n_compared > 500 and n_fewer > 100
+
+
+def test_ideal_may_read_more_rows_for_an_event_that_touches_some_taps():
+    # Stored: tap 0 of filter 0 with tap 1 of filter 0, then tap 1 of filter 1.
+    layer = layer_of([[[[3, 4]]], [[[0, 5]]]], (1, 1, 2))
+    events = [(0, 0, 0, 1, 0), (0, 0, 1, 1, 8)]
+    machine = replace(PIPE, modules=2)
+    assert rows_of_events(run_layer(machine, layer, events)) == {1: [1, 1]}
+    ideal = run_layer(replace(machine, weights="ideal"), layer, events)
+    assert rows_of_events(ideal) == {1: [1, 2]}
 
 
 def test_a_message_of_vgg_16_has_the_published_fields():
