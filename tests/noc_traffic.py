@@ -65,11 +65,12 @@ def traffics(draw, flits=(1, 2, 3), is_unicast=False) -> Traffic:
     share = draw(st.sampled_from((0.3, 0.7, 1.0)))
     spread = draw(st.sampled_from((1, 40)))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    sources = rng.permutation(n)[: draw(st.sampled_from((2, n)))]
     parcels = []
     for _ in range(n_parcels):
         n_members = 1 if is_unicast or rng.random() < 0.5 else int(rng.integers(1, n + 1))
         nodes = sorted(map(int, rng.choice(n, n_members, replace=False)))
-        source, due = int(rng.integers(n)), int(rng.integers(spread))
+        source, due = int(rng.choice(sources)), int(rng.integers(spread))
         parcels.append(Parcel(source, tuple(nodes), int(rng.choice(flits)), due))
     depth = draw(st.integers(1, 5))
     return Traffic(width, height, depth, tuple(parcels), rng.random((60, n)) < share)

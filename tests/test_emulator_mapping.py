@@ -1,0 +1,340 @@
+"""The mapping: PEs needed, filter groups, psum words, weight rows, tiles, what does not fit."""
+
+import re
+from collections import Counter, defaultdict
+from fractions import Fraction
+from itertools import product
+from math import ceil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_mappings import machines, mappings, shapes, tiles_of
+
+from firemesh.emulator.machine import machine
+from firemesh.emulator.mapping import (
+    MappingError,
+    conv_pes,
+    fully_connected_pes,
+    map_layer,
+    with_tile,
+)
+from firemesh.emulator.plan import make_plan
+from firemesh.emulator.shape import ConvShape
+from firemesh.encoders.events import Window
+from firemesh.models.network import Conv, Network, Tensor
+
+quick = settings(deadline=None)
+TILES = ((3, 3), (3, 1), (1, 3), (1, 1))
+
+
+# --- Equations 1 and 2 ---
+
+
+@pytest.mark.paper
+def test_two_maps_of_28_by_28_need_two_pes_where_equation_1_as_printed_gives_one():
+    """MNF, section 5.3: 28 x 28 ifmap, padding of one, two 3x3 filters, N = 800, W = 9000: two PEs.
+
+    Eq. 1 as printed, max(w*h / N, k*k*c / W) with c filters, counts the psums of one map only.
+    """
+    as_printed = ceil(max(Fraction(28 * 28, 800), Fraction(3 * 3 * 2, 9000)))
+    assert as_printed == 1
+    assert conv_pes((28, 28), (3, 3), 1, 2, 800, 9000) == 2
+
+
+@pytest.mark.paper
+def test_1568_inputs_and_128_outputs_need_23_pes_and_26_when_neurons_are_not_split():
+    """MNF, section 5.3 and Eq. 2: W = 9000 gives 23 PEs (N = 800 as in the example before)."""
+    assert fully_connected_pes(1568, 128, 800, 9000) == 23
+    whole_neurons_per_pe = 9000 // 1568
+    assert ceil(128 / whole_neurons_per_pe) == 26
+
+
+SIZES = st.integers(1, 40)
+
+
+@given(ofmap=st.tuples(SIZES, SIZES), k=st.integers(1, 5), c_in=SIZES, c_out=SIZES, data=st.data())
+def test_conv_pes_is_the_least_number_that_holds_whole_maps_and_all_weights(
+    ofmap, k, c_in, c_out, data
+):
+    psums, weights = data.draw(st.integers(1, 5000)), data.draw(st.integers(1, 5000))
+    maps = 0
+    while (maps + 1) * ofmap[0] * ofmap[1] <= psums:
+        maps += 1
+    needed = conv_pes(ofmap, (k, k), c_in, c_out, psums, weights)
+
+    def fits(n):
+        return n * maps >= c_out and n * weights >= k * k * c_in * c_out
+
+    assert needed == 0 if maps == 0 else fits(needed) and not fits(needed - 1)
+
+
+@given(inputs=SIZES, outputs=SIZES, psums=SIZES, weights=st.integers(1, 500))
+def test_fully_connected_pes_is_the_least_number_that_holds_outputs_and_weights(
+    inputs, outputs, psums, weights
+):
+    needed = fully_connected_pes(inputs, outputs, psums, weights)
+
+    def fits(n):
+        return n * psums >= outputs and n * weights >= inputs * outputs
+
+    assert fits(needed) and not fits(needed - 1)
+
+
+# --- Filter groups ---
+
+
+@quick
+@given(mapping=mappings())
+def test_filter_groups_cut_each_convolution_group_in_order_and_only_its_last_may_be_short(mapping):
+    shape = mapping.shape
+    for number in range(shape.groups):
+        groups = [group for group in mapping.groups if group.conv_group == number]
+        filters = [f for group in groups for f in range(group.first, group.first + group.size)]
+        first = number * shape.group_filters
+        assert filters == list(range(first, first + shape.group_filters))
+        assert all(group.size == mapping.filters for group in groups[:-1])
+        assert 0 < groups[-1].size <= mapping.filters
+
+
+@quick
+@given(mapping=mappings())
+def test_filter_groups_are_dealt_round_robin_through_all_convolution_groups(mapping):
+    held = Counter()
+    for i, group in enumerate(mapping.groups):
+        assert group.pe == i % mapping.n_pes
+        assert group.number == held[group.pe]
+        held[group.pe] += 1
+    assert [group.conv_group for group in mapping.groups] == sorted(
+        group.conv_group for group in mapping.groups
+    )
+    assert mapping.most_groups == max(held.values())
+    for pe in range(mapping.n_pes):
+        assert mapping.groups_of(pe) == [group for group in mapping.groups if group.pe == pe]
+
+
+@quick
+@given(mapping=mappings())
+def test_a_filter_group_and_its_tile_fill_the_multipliers(mapping):
+    a, b = mapping.tile
+    assert mapping.filters * a * b == mapping.modules * mapping.lanes
+
+
+# --- Psum words ---
+
+
+@quick
+@given(mapping=mappings())
+def test_every_psum_has_a_place_of_its_own_inside_the_banks(mapping):
+    seen = set()
+    height, width = mapping.shape.window.ofmap
+    for group in mapping.groups_of(0):
+        for f, y, x in product(range(group.size), range(height), range(width)):
+            module, word = mapping.word(group.number, f, y, x)
+            assert 0 <= module < mapping.modules
+            assert 0 <= word < mapping.bank_words
+            seen.add((module, word, f % mapping.lanes))
+    assert len(seen) == sum(group.size for group in mapping.groups_of(0)) * height * width
+
+
+@quick
+@given(mapping=mappings())
+def test_filters_of_one_word_are_consecutive(mapping):
+    for start in range(0, mapping.filters, mapping.lanes):
+        words = {mapping.word(0, start + lane, 0, 0) for lane in range(mapping.lanes)}
+        assert len(words) == 1
+
+
+@quick
+@given(mapping=mappings())
+def test_no_event_makes_a_row_touch_a_module_twice(mapping):
+    shape, window = mapping.shape, mapping.shape.window
+    meets = [defaultdict(list), defaultdict(list)]
+    for axis in (0, 1):
+        for o, k in product(range(window.ofmap[axis]), range(window.kernel[axis])):
+            at = window.strides[axis] * o + window.dilations[axis] * k - window.pads[axis]
+            meets[axis][at].append((k, o))
+    most = 0
+    for kernel_positions in tiles_of(shape, mapping.tile).values():
+        assert len(kernel_positions) <= mapping.tile[0] * mapping.tile[1]
+        for y, x in product(range(shape.height), range(shape.width)):
+            touched = [
+                mapping.word(0, f, oy, ox)[0]
+                for (ky, oy), (kx, ox) in product(meets[0][y], meets[1][x])
+                if (ky, kx) in kernel_positions
+                for f in range(0, mapping.filters, mapping.lanes)
+            ]
+            assert len(touched) == len(set(touched))
+            most = max(most, len(touched))
+    assert most <= mapping.modules
+
+
+# --- Tiles ---
+
+
+def event_rows(shape, tile):
+    """Return the rows of a filter group that an event far from borders reads, phases averaged."""
+    n_phases = shape.window.strides[0] * shape.window.strides[1]
+    return Fraction(len(tiles_of(shape, tile)), n_phases)
+
+
+@quick
+@given(shape=shapes(), on=machines())
+def test_the_automatic_tile_has_the_fewest_cycles_of_the_busiest_pe_then_the_largest_area(
+    shape, on
+):
+    costs = {}
+    for tile in on.pe.tiles:
+        filters = on.pe.multipliers // (tile[0] * tile[1])
+        n_groups = shape.groups * ceil(shape.group_filters / filters)
+        costs[tile] = ceil(n_groups / on.n_pes) * event_rows(shape, tile)
+    best = min(on.pe.tiles, key=lambda t: (costs[t], -t[0] * t[1], TILES.index(t)))
+    assert map_layer("conv", shape, on).tile == best
+
+
+@quick
+@given(shape=shapes(), on=machines(), data=st.data())
+def test_a_tile_that_the_machine_names_is_taken(shape, on, data):
+    tile = data.draw(st.sampled_from(on.pe.tiles))
+    named = on.replace(pe__tile=f"{tile[0]}x{tile[1]}")
+    assert map_layer("conv", shape, named) == with_tile(shape, tile, on.pe, on.n_pes)
+
+
+def layer(filters, kernel, stride=1, groups=1):
+    window = Window((kernel, kernel), (stride, stride), (1, 1), (0, 0), (1, 1))
+    return ConvShape(filters, groups, kernel, kernel, groups, window)
+
+
+def utilisation(shape, tile):
+    """Return the share of slots that an event multiplies in, away from borders, all weights dense.
+
+    Counted over the cycles of the busiest PE; events of all convolution groups mixed.
+    """
+    on = machine("mnf-22nm")
+    held = Counter(group.pe for group in with_tile(shape, tile, on.pe, on.n_pes).groups)
+    cycles = Fraction(max(held.values()), shape.groups) * event_rows(shape, tile)
+    kernel, strides = shape.window.kernel, shape.window.strides
+    products = Fraction(shape.group_filters * kernel[0] * kernel[1], strides[0] * strides[1])
+    return float(products / (cycles * on.multipliers))
+
+
+@pytest.mark.paper
+@pytest.mark.parametrize(
+    ("shape", "tile", "share"),
+    [
+        pytest.param(layer(64, 3), (3, 3), 0.97, id="VGG conv1"),
+        pytest.param(layer(128, 3), (3, 3), 0.97, id="VGG conv2"),
+        pytest.param(layer(256, 3), (3, 3), 0.97, id="VGG conv3"),
+        pytest.param(layer(512, 3), (3, 3), 0.97, id="VGG conv4 and 5"),
+        pytest.param(layer(96, 11, 4), (3, 1), 0.89, id="AlexNet conv1"),
+        pytest.param(layer(384, 3), (3, 3), 0.97, id="AlexNet conv3"),
+        pytest.param(layer(384, 3, groups=2), (3, 3), 0.97, id="AlexNet conv4"),
+        pytest.param(layer(256, 3, groups=2), (3, 3), 0.97, id="AlexNet conv5"),
+        pytest.param(layer(64, 7, 2), (3, 3), 0.59, id="7x7 s2"),
+        pytest.param(layer(128, 3, 2), (1, 1), 0.43, id="3x3 s2, 128 filters"),
+        pytest.param(layer(64, 1), (3, 1), 0.22, id="1x1, 64 filters"),
+        pytest.param(layer(256, 1), (1, 1), 0.86, id="1x1, 256 filters"),
+        pytest.param(layer(512, 1), (1, 1), 0.86, id="1x1, 512 filters"),
+        pytest.param(layer(2048, 1), (1, 1), 0.99, id="1x1, 2048 filters"),
+        pytest.param(layer(4096, 1), (1, 1), 0.99, id="FC 4096"),
+    ],
+)
+def test_the_tile_of_eleven_pes_uses_the_expected_share_of_dense_slots(shape, tile, share):
+    """Derived from the machine of MNF, Table 3 (notes on it, section 2), within .01."""
+    assert map_layer("conv", shape, machine("mnf-22nm")).tile == tile
+    assert utilisation(shape, tile) == pytest.approx(share, abs=0.01)
+    assert utilisation(shape, tile) == max(utilisation(shape, t) for t in TILES)
+
+
+@pytest.mark.paper
+def test_alexnets_grouped_conv2_uses_67_percent_with_3x3_and_86_with_the_tile_that_is_chosen():
+    """The notes' figure is that of 3x3, within .01.
+
+    1x1 makes five filter groups of each convolution group and deals them to ten PEs, so that
+    events of both groups are worked on side by side.
+    """
+    conv2 = layer(256, 5, groups=2)
+    assert utilisation(conv2, (3, 3)) == pytest.approx(0.67, abs=0.01)
+    assert map_layer("conv2", conv2, machine("mnf-22nm")).tile == (1, 1)
+    assert utilisation(conv2, (1, 1)) == pytest.approx(0.86, abs=0.01)
+
+
+# --- What does not fit ---
+
+
+def network(filters=6, size=8, channels=2, kernel=3):
+    rng = np.random.default_rng(0)
+    conv = Conv(
+        name="wide",
+        inputs=("x",),
+        output="y",
+        weight=rng.integers(1, 128, (filters, channels, kernel, kernel)).astype(np.int8),
+        weight_zero_point=np.zeros(filters, np.int32),
+        multiplier=np.full(filters, 0.01, np.float32),
+        bias=np.zeros(filters, np.int32),
+        low=0,
+        high=127,
+        pads=(kernel // 2,) * 4,
+    )
+    tensors = {
+        "x": Tensor("x", (channels, size, size), "int8"),
+        "y": Tensor("y", (filters, size, size), "int8"),
+    }
+    return Network("net", (conv,), tensors, ("x",), ("y",))
+
+
+def test_psums_that_do_not_fit_are_refused_with_the_bank_size_that_holds_them():
+    on = machine("mnf-tiny").replace(pe__psum_bank_bytes=64)
+    with pytest.raises(MappingError, match=r"^layer wide: its 6 x 8 x 8 psums need \d+ words") as e:
+        make_plan(network(), on)
+    words, held, enough = map(
+        int,
+        re.search(
+            r"need (\d+) words in a psum bank of the busiest PE, which holds (\d+);.*"
+            r"pe\.psum_bank_bytes of at least (\d+)$",
+            str(e.value),
+        ).groups(),
+    )
+    assert (held, enough) == (64 // 8, words * 8)
+    make_plan(network(), on.replace(pe__psum_bank_bytes=enough))
+    with pytest.raises(MappingError):
+        make_plan(network(), on.replace(pe__psum_bank_bytes=enough - 1))
+
+
+def test_a_channel_that_fits_no_pe_is_said_to_need_more_psums_than_a_pe_has():
+    on = machine("mnf-tiny").replace(pe__psum_bank_bytes=64)
+    assert on.pe.bank_words * on.pe.multipliers < 8 * 8
+    with pytest.raises(MappingError, match=r"a machine with more than 48 psums per PE \(Eq\. 1\)"):
+        make_plan(network(), on)
+
+
+def test_weights_that_do_not_fit_are_refused_with_the_memory_that_holds_them():
+    on = machine("mnf-tiny").replace(pe__weight_bytes=30)
+    with pytest.raises(MappingError, match=r"^layer wide: with it the weights need \d+ rows") as e:
+        make_plan(network(), on)
+    needed, held, pes, enough = map(
+        int,
+        re.search(
+            r"need (\d+) rows in the fullest PE, which holds (\d+) \(the layer alone needs at "
+            r"least (\d+) PEs, Eq\. 1 and 2\); .*pe\.weight_bytes of at least (\d+), or prune",
+            str(e.value),
+        ).groups(),
+    )
+    assert (held, enough) == (30 // 6, needed * 6)
+    assert pes == ceil(6 * 2 * 3 * 3 / 30)
+    make_plan(network(), on.replace(pe__weight_bytes=enough))
+    with pytest.raises(MappingError):
+        make_plan(network(), on.replace(pe__weight_bytes=enough - 1))
+
+
+def test_activations_that_do_not_fit_are_refused_with_the_storage_that_holds_them():
+    on = machine("mnf-tiny").replace(storage__bytes=100)
+    needed = 8 * (2 * 8 * 8 + 6 * 8 * 8)
+    sentence = (
+        f"^network net: its activations need {needed} bytes of storage, mnf-tiny has 100; "
+        f"set storage.bytes to at least {needed} or to null$"
+    )
+    with pytest.raises(MappingError, match=sentence):
+        make_plan(network(), on)
+    make_plan(network(), on.replace(storage__bytes=needed))
