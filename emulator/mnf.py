@@ -1,5 +1,6 @@
 """Mode MNF: runs one layer of one frame on PEs, network and storage, cycle by cycle."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,7 @@ from .state import (
 )
 
 SLICE_CYCLES = 1 << 16
-"""Cycles after which the engine comes back to Python, so that Ctrl-C is heard."""
+"""Cycles after which the engine comes back to Python, so that a run can be ended."""
 
 
 class EngineError(RuntimeError):
@@ -254,10 +255,16 @@ def _grown(columns: Columns) -> Columns:
 
 
 def _run_engine(
-    noc: Interconnect, q: Params, la: LayerArrays, s: PeState, columns: Columns
+    noc: Interconnect,
+    q: Params,
+    la: LayerArrays,
+    s: PeState,
+    columns: Columns,
+    tick: Callable[[], None],
 ) -> tuple[Packets, Columns, EngineStatus]:
     packets = make_packets(2 * q.n_messages + 64)
     while True:
+        tick()
         status = EngineStatus(
             advance(
                 noc.step,
@@ -287,6 +294,7 @@ def run_layer(
     activations: Activations,
     cycle: int,
     fifo_base: NDArray[np.int64],
+    tick: Callable[[], None] = lambda: None,
 ) -> LayerRun:
     """Run a layer.
 
@@ -302,6 +310,8 @@ def run_layer(
         First cycle of the layer.
     fifo_base : int64[n_pes]
         Messages that each PE took before.
+    tick : callable
+        Called every `SLICE_CYCLES` cycles; may raise to end the run.
 
     Raises
     ------
@@ -321,7 +331,7 @@ def run_layer(
     noc.ports.tx[:] = noc.ports.rx[:] = -1
     noc.ports.ready[:] = np.concatenate([[1], la.is_active])
     flits_before = noc.state.link_flits.copy()
-    packets, columns, status = _run_engine(noc, q, la, s, columns)
+    packets, columns, status = _run_engine(noc, q, la, s, columns, tick)
     if status != EngineStatus.DONE:
         at = int(s.clock[Clock.CYCLE])
         raise EngineError(f"layer {step.name}, cycle {at}: {SENTENCES[status]}")

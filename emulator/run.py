@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ from ..models.zoo import images as zoo_images
 from ..noc.network import Network as Interconnect
 from . import energy, host, mnf
 from .activations import Activations, as_input
+from .host import HostRun
 from .machine import Machine, MachineError
 from .machine import machine as find_machine
+from .mnf import LayerRun
 from .plan import MnfStep, Plan, make_plan
 from .result import LayerResult, LayerTable, Result, of_host, of_mnf
 
 MODES = {"mnf": "multiply-and-fire: events in, threshold, events out"}
 
 Progress = Callable[[int, str], None]
-"""``progress(frame, layer)`` is called before each layer."""
+"""``progress(frame, layer)`` is called before each layer and now and then during it."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Frame:
     """
 
     number: int
-    runs: tuple[mnf.LayerRun | host.HostRun, ...]
+    runs: tuple[LayerRun | HostRun, ...]
     tensors: dict[str, Activations]
     output: NDArray[Any]
 
@@ -49,7 +52,7 @@ class Frame:
         """Return the frame's layers; those that take no cycles are left out."""
         found = []
         for run in self.runs:
-            if isinstance(run, mnf.LayerRun):
+            if isinstance(run, LayerRun):
                 found.append(of_mnf(run))
             elif not run.step.is_free:
                 found.append(of_host(run, machine))
@@ -101,15 +104,13 @@ class Emulation:
         if source.is_code:
             tensors[source.name] = as_input(source, values, self.plan.regions[source.name])
         real: dict[str, NDArray[Any]] = {}
-        runs: list[mnf.LayerRun | host.HostRun] = []
+        runs: list[LayerRun | HostRun] = []
         for step in self.plan.steps:
-            progress(number, step.name)
+            tick = partial(progress, number, step.name)
+            tick()
             inputs = tuple(tensors[name] for name in step.layer.inputs if name in tensors)
             if isinstance(step, MnfStep):
-                run: mnf.LayerRun | host.HostRun = mnf.run_layer(
-                    self.plan, step, self._noc, inputs[0], self.cycle, self._taken.copy()
-                )
-                self._taken += run.columns.taken if isinstance(run, mnf.LayerRun) else 0
+                run = self._run_mnf(step, inputs[0], tick)
             elif isinstance(step.layer, Quantize):
                 tensors[step.output] = host.enter(self.plan, step, values)
                 continue
@@ -124,6 +125,14 @@ class Emulation:
         name = network.outputs[0]
         output = real[name] if name in real else tensors[name].dense()
         return Frame(number, tuple(runs), tensors, output)
+
+    def _run_mnf(
+        self, step: MnfStep, inputs: Activations, tick: Callable[[], None]
+    ) -> LayerRun | HostRun:
+        taken = self._taken.copy()
+        run = mnf.run_layer(self.plan, step, self._noc, inputs, self.cycle, taken, tick)
+        self._taken += run.columns.taken
+        return run
 
 
 class Tally:
@@ -180,7 +189,8 @@ def run(
     mode : str
         A name in `MODES`.
     progress : callable, optional
-        Called with frame number and layer name before each layer.
+        Called with frame number and layer name before each layer and now and then during it; may
+        raise to end the run.
 
     Returns
     -------
