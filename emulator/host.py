@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models import operators
-from .activations import EVENT_BYTES, Activations, as_input, stored
+from .activations import Activations, as_input, stored
 from .plan import HostStep, Plan
-from .state import Memory
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,9 @@ class HostRun:
         return sum(len(part.flat) for part in self.inputs)
 
     @property
-    def bytes(self) -> NDArray[np.int64]:
-        """int64[memories, 2]: bytes read and written."""
-        total = np.zeros((len(Memory), 2), np.int64)
-        if self.cycle1 > self.cycle0:
-            total[Memory.STORAGE] = EVENT_BYTES * np.array([self.n_events, len(self.output.flat)])
-        return total
+    def accesses(self) -> tuple[int, int]:
+        """Events read from and written to storage."""
+        return (0, 0) if self.step.is_free else (self.n_events, len(self.output.flat))
 
 
 def run_layer(plan: Plan, step: HostStep, inputs: tuple[Activations, ...], cycle: int) -> HostRun:

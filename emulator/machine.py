@@ -3,6 +3,7 @@
 Every modelling choice is a field here. `docs/mnf-cycles.md` says what each field does to a cycle.
 """
 
+import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +13,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..noc.mesh import MAX_NODES
+
+MAX_BYTES = 2**40
+"""Of a memory: addresses of all modules fit int64."""
 
 
 class MachineError(ValueError):
@@ -52,8 +56,8 @@ class Pe(_Part):
     """M: MAC modules, each with a psum bank."""
     lanes: int = Field(ge=1, le=64)
     """L: multipliers of a module."""
-    weight_bytes: int = Field(ge=1)
-    psum_bank_bytes: int = Field(ge=1)
+    weight_bytes: int = Field(ge=1, le=MAX_BYTES)
+    psum_bank_bytes: int = Field(ge=1, le=MAX_BYTES)
     """Accumulate SRAM of one module."""
     weights: Literal["rows", "dense", "ideal"] = "rows"
     """``rows``: weight rows that are all zero are neither stored nor read; ``ideal``: non-zero
@@ -107,6 +111,8 @@ class Pe(_Part):
                 f"tile: must be auto or one of {known}, so that A*B divides the "
                 f"{self.modules} modules, got {self.tile}"
             )
+        if self.row_layout == "linear" and self.tile != "auto":
+            raise ValueError(f"tile: must be auto with row_layout linear, got {self.tile}")
         if self.weights == "ideal" and self.row_layout != "tile":
             raise ValueError(
                 f"weights: ideal needs row_layout tile, got row_layout {self.row_layout}"
@@ -126,7 +132,7 @@ class Storage(_Part):
     """The storage PE, which keeps activations between layers."""
 
     event_order: Literal["row", "channel", "raster"] = "row"
-    bytes: int | None = Field(None, ge=8)
+    bytes: int | None = Field(None, ge=8, le=MAX_BYTES)
     """Capacity; unlimited (the peak is reported) when null."""
 
 
@@ -141,7 +147,7 @@ class Machine(_Part):
 
     name: str
     summary: str = ""
-    clock_hz: int = Field(ge=1)
+    clock_hz: int = Field(ge=1, le=10**12)
     threshold: int = Field(0, ge=0, le=255)
     """Outputs of ReLU layers with ``q - zero_point <= threshold`` do not fire."""
     energy: str = "mnf-table5"
@@ -176,7 +182,7 @@ class Machine(_Part):
         """Return the description as YAML; `parse` reads it back."""
         return str(yaml.safe_dump(self.model_dump(), sort_keys=False, width=100))
 
-    def replace(self, **changes: Any) -> "Machine":
+    def replace(self, /, **changes: Any) -> "Machine":
         """Return a machine with fields changed, given as ``part__field=value`` or ``field=value``.
 
         Raises
@@ -189,7 +195,10 @@ class Machine(_Part):
             *parents, leaf = path.split("__")
             at = tree
             for part in parents:
-                at = at[part] if isinstance(at.get(part), dict) else at.setdefault(part, {})
+                at = at.setdefault(part, {})
+                if not isinstance(at, dict):
+                    field = path.replace("__", ".")
+                    raise MachineError(f"{self.name}: {field}: {part} is a value, not a part")
             at[leaf] = value
         return parse(tree, self.name)
 
@@ -205,16 +214,16 @@ def _sentence(error: ValidationError, where: str) -> str:
     first = error.errors()[0]
     path = ".".join(str(key) for key in first["loc"])
     place = f"{where}: {path}" if path else where
-    if first["type"] == "extra_forbidden":
+    if first["type"] in ("extra_forbidden", "invalid_key"):
         return f"{place}: unknown key; known here: {', '.join(_known_fields(first['loc']))}"
     if first["type"] == "missing":
         return f"{place}: missing; add this key"
     if first["type"] == "value_error":
         return f"{place}{'.' if path else ': '}{first['ctx']['error']}"
     if first["type"] in ("model_type", "dict_type"):
-        return f"{place}: must be a mapping of fields, got {first['input']!r}"
+        return f"{place}: must be a mapping of fields, got {first['input']!r:.80}"
     rule = first["msg"].replace("Input should be", "must be")
-    return f"{place}: {rule}, got {first['input']!r}"
+    return f"{place}: {rule}, got {first['input']!r:.80}"
 
 
 def parse(tree: Any, where: str) -> Machine:
@@ -243,14 +252,31 @@ def parse(tree: Any, where: str) -> Machine:
         raise MachineError(_sentence(error, where)) from None
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML readers keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping."""
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"{key.value} is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def parse_yaml(text: str, where: str) -> Machine:
     """Return the machine that a YAML text describes."""
     try:
-        tree = yaml.safe_load(text)
+        tree = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise MachineError(f"{where}{line}: is not valid YAML; correct it there") from None
+        reason = getattr(error, "problem", None) or "it cannot be read"
+        raise MachineError(
+            f"{where}{line}: is not valid YAML; correct it there ({reason})"
+        ) from None
     return parse(tree, where)
 
 
@@ -278,14 +304,13 @@ def machine(source: "str | Path | Machine") -> Machine:
     name = str(source)
     if name in presets():
         return parse_yaml(preset_text(name), name)
-    path = Path(name)
-    if not path.exists():
+    if not os.path.exists(name):
         raise MachineError(
             f"{name}: no machine of this name and no such file; "
             f"known machines: {', '.join(presets())}; or give the path of a YAML file"
         )
     try:
-        text = path.read_text("utf-8")
+        text = Path(name).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not a text file"
         raise MachineError(f"{name}: cannot be read ({reason}); give a YAML file") from None

@@ -6,6 +6,7 @@ the paper's own example, whose text says two.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from .machine import Machine, Pe
@@ -53,6 +54,17 @@ def fully_connected_pes(inputs: int, outputs: int, psums: int, weights: int) -> 
     A neuron's weights may be split between PEs.
     """
     return max(-(-outputs // psums), -(-inputs * outputs // weights))
+
+
+def least_pes(shape: ConvShape, pe: Pe) -> int:
+    """Return the fewest PEs that hold a layer by capacity alone (Eq. 1, or 2 for 1 x 1 ifmaps)."""
+    psums = pe.bank_words * pe.modules * pe.lanes
+    window = shape.window
+    if (shape.height, shape.width, *window.kernel) == (1, 1, 1, 1):
+        return fully_connected_pes(shape.group_channels, shape.filters, psums, pe.weight_bytes)
+    return conv_pes(
+        window.ofmap, window.kernel, shape.group_channels, shape.filters, psums, pe.weight_bytes
+    )
 
 
 @dataclass(frozen=True)
@@ -124,6 +136,14 @@ class Mapping:
     def groups_of(self, pe: int) -> list[FilterGroup]:
         """Return a PE's filter groups."""
         return [group for group in self.groups if group.pe == pe]
+
+    @cached_property
+    def holders(self) -> tuple[tuple[int, ...], ...]:
+        """PEs that hold filters of each convolution group, ascending."""
+        found: list[set[int]] = [set() for _ in range(self.shape.groups)]
+        for group in self.groups:
+            found[group.conv_group].add(group.pe)
+        return tuple(tuple(sorted(pes)) for pes in found)
 
     @property
     def most_groups(self) -> int:
@@ -201,24 +221,24 @@ def row_cycles(mapping: Mapping) -> float:
     return mapping.most_groups / mapping.shape.groups * _mean_runs(mapping.shape, mapping.tile)
 
 
-def _least_pes(shape: ConvShape, pe: Pe) -> str:
-    psums = pe.bank_words * pe.modules * pe.lanes
-    needed = conv_pes(
-        shape.window.ofmap,
-        shape.window.kernel,
-        shape.group_channels,
-        shape.filters,
-        psums,
-        pe.weight_bytes,
+def _too_large(name: str, mapping: Mapping, pe: Pe) -> str:
+    height, width = mapping.shape.window.ofmap
+    groups_of_pe = pe.bank_words // mapping.group_words
+    n_pes = -(-len(mapping.groups) // groups_of_pe) if groups_of_pe else 0
+    more = f"at least {n_pes} PEs, or with " if n_pes else ""
+    return (
+        f"layer {name}: its {mapping.shape.filters} x {height} x {width} psums need "
+        f"{mapping.bank_words} words in a psum bank of the busiest PE, which holds "
+        f"{pe.bank_words}; use a machine with {more}pe.psum_bank_bytes of at least "
+        f"{mapping.bank_words * 4 * pe.lanes}"
     )
-    return f"at least {needed} PEs (Eq. 1)" if needed else f"more than {psums} psums per PE (Eq. 1)"
 
 
 def map_layer(name: str, shape: ConvShape, machine: Machine) -> Mapping:
     """Choose tile and filter groups of a layer.
 
-    With ``tile: auto`` the tile with the fewest `row_cycles`; among equals the larger, then the
-    first of 3x3, 3x1, 1x3, 1x1.
+    With ``tile: auto`` the tile with the fewest `row_cycles` of those whose psums fit; among equals
+    the larger, then the first of 3x3, 3x1, 1x3, 1x1.
 
     Raises
     ------
@@ -230,13 +250,8 @@ def map_layer(name: str, shape: ConvShape, machine: Machine) -> Mapping:
     options = [with_tile(shape, tile, pe, machine.n_pes) for tile in tiles]
     if pe.row_layout == "linear":
         options = [linear(shape, pe, machine.n_pes)]
-    best = min(options, key=lambda m: (row_cycles(m), -m.tile[0] * m.tile[1]))
-    if best.bank_words > pe.bank_words:
-        height, width = shape.window.ofmap
-        raise MappingError(
-            f"layer {name}: its {shape.filters} x {height} x {width} psums need {best.bank_words} "
-            f"words in a psum bank of the busiest PE, which holds {pe.bank_words}; use a machine "
-            f"with {_least_pes(shape, pe)}, or with pe.psum_bank_bytes of at least "
-            f"{best.bank_words * 4 * pe.lanes}"
-        )
+    fitting = [option for option in options if option.bank_words <= pe.bank_words]
+    if not fitting:
+        raise MappingError(_too_large(name, min(options, key=lambda m: m.bank_words), pe))
+    best = min(fitting, key=lambda m: (row_cycles(m), -m.tile[0] * m.tile[1]))
     return best

@@ -75,9 +75,8 @@ def make_messages(mapping: Mapping, activations: Activations) -> Messages:
     per_group = np.bincount(conv_group, minlength=mapping.shape.groups)
     n_sent = np.zeros(mapping.n_pes, np.int64)
     sets: list[tuple[int, ...]] = []
-    for group in range(mapping.shape.groups):
-        holders = {part.pe for part in mapping.groups if part.conv_group == group}
-        sets.append(tuple(sorted(pe + 1 for pe in holders)))
+    for group, holders in enumerate(mapping.holders):
+        sets.append(tuple(pe + 1 for pe in holders))
         n_sent[list(holders)] += per_group[group]
     active = sorted({part.pe for part in mapping.groups})
     ends = sorted({int(n_sent[pe]) for pe in active})
@@ -105,13 +104,14 @@ def declare(network: Network, sets: list[tuple[int, ...]], multicast: str) -> De
     single = np.full(n, -1, np.int64)
     tree = np.full(len(sets), -1, np.int64)
     chain = np.full((len(sets), n), -1, np.int64)
+    snake = network.snake
     for node in range(1, n):
         single[STORAGE_NODE] = network.destinations(node, (STORAGE_NODE,))
     for number, members in enumerate(sets):
         if multicast == "tree":
             tree[number] = network.destinations(STORAGE_NODE, members)
             continue
-        path = [STORAGE_NODE, *(node for node in network.snake if node in members)]
+        path = [STORAGE_NODE, *(node for node in snake if node in members)]
         for before, after in zip(path, path[1:], strict=False):
             chain[number, before] = after
             source = before if multicast == "chain" else STORAGE_NODE

@@ -14,7 +14,7 @@ from .activations import Activations, arrived, volume
 from .engine import SENTENCES, EngineStatus, advance
 from .fire import FireOrder, fire_order
 from .machine import Machine
-from .messages import Messages, declare, flits_of, make_messages
+from .messages import Destinations, Messages, declare, flits_of, make_messages
 from .pe import cycle_of_pes
 from .plan import MnfStep, Plan
 from .slots import Cause
@@ -144,7 +144,7 @@ def _params(
 
 
 def _layer_arrays(
-    step: MnfStep, messages: Messages, destinations: tuple[Any, ...], fire: FireOrder
+    step: MnfStep, messages: Messages, destinations: Destinations, fire: FireOrder
 ) -> LayerArrays:
     mapping, rows = step.mapping, step.rows
     slots = (mapping.n_pes, mapping.most_groups * mapping.filters)
@@ -152,17 +152,11 @@ def _layer_arrays(
     for group in mapping.groups:
         slot = group.number * mapping.filters
         slot_filter[group.pe, slot : slot + group.size] = group.first + np.arange(group.size)
-    set_first, set_member, set_tree, chain_next, single = destinations
     return build(
         LayerArrays,
         event=messages.event,
         message_set=messages.message_set,
         end_count=messages.end_count,
-        set_first=set_first,
-        set_member=set_member,
-        set_tree=set_tree,
-        chain_next=chain_next,
-        single=single,
         is_active=(slot_filter >= 0).any(axis=1),
         n_sent=messages.n_sent,
         group_rank=rows.group_rank,
@@ -174,6 +168,7 @@ def _layer_arrays(
         slot_filter=slot_filter,
         bias=step.layer.bias,
         multiplier=step.layer.multiplier,
+        **destinations._asdict(),
         **fire._asdict(),
     )
 
@@ -264,7 +259,6 @@ def _run_engine(
 ) -> tuple[Packets, Columns, EngineStatus]:
     packets = make_packets(2 * q.n_messages + 64)
     while True:
-        tick()
         status = EngineStatus(
             advance(
                 noc.step,
@@ -282,7 +276,9 @@ def _run_engine(
         if status == EngineStatus.GROW:
             packets = Packets(*(_longer(column, 0) for column in packets))
             columns = _grown(columns)
-        elif status != EngineStatus.UNTIL:
+        elif status == EngineStatus.UNTIL:
+            tick()
+        else:
             n = int(s.clock[Clock.PACKETS])
             return Packets(*(column[:n] for column in packets)), columns, status
 
@@ -311,7 +307,7 @@ def run_layer(
     fifo_base : int64[n_pes]
         Messages that each PE took before.
     tick : callable
-        Called every `SLICE_CYCLES` cycles; may raise to end the run.
+        Called now and then, at least every `SLICE_CYCLES` cycles; may raise to end the run.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..models.network import Conv, Dequantize, Layer, Linear, MaxPool, Network, Quantize, Reshape
 from .activations import EVENT_BYTES
 from .machine import Machine
-from .mapping import Mapping, MappingError, fully_connected_pes, map_layer
+from .mapping import Mapping, MappingError, least_pes, map_layer
 from .rows import Rows, packed, weight_rows
 from .shape import ConvShape, Pool, conv_shape, fused_pool, pool_window, weights
 
@@ -91,7 +91,8 @@ class Plan:
     storage_bytes : int
         End of the highest region.
     load_cycles : int
-        Cycles in which the weights come in before cycle 0, one flit per cycle.
+        Cycles in which the weight rows come in before cycle 0, one flit per cycle; they are part
+        of no frame, and neither is their energy.
     """
 
     network: Network
@@ -119,53 +120,60 @@ def _mnf_step(
     used[1] += np.diff(rows.pointer_first)
     used[2] += [len(mapping.groups_of(pe)) * mapping.filters for pe in range(machine.n_pes)]
     if used[0].max() > machine.pe.weight_rows:
-        inputs = shape.group_channels * shape.window.kernel[0] * shape.window.kernel[1]
-        least = fully_connected_pes(
-            inputs, shape.filters, mapping.filters * 2**31, machine.pe.weight_bytes
-        )
+        most = used[0].max()
         raise MappingError(
-            f"layer {layer.name}: with it the weights need {used[0].max()} rows in the fullest PE, "
-            f"which holds {machine.pe.weight_rows} (the layer alone needs at least {least} PEs, "
-            f"Eq. 1 and 2); use a machine with more PEs, or with pe.weight_bytes of at least "
-            f"{used[0].max() * machine.pe.multipliers}, or prune the network"
+            f"layer {layer.name}: with it the weights need {most} rows in the fullest PE, which "
+            f"holds {machine.pe.weight_rows} (the layer alone needs at least "
+            f"{least_pes(shape, machine.pe)} PEs, Eq. 1 and 2); use a machine with more PEs or "
+            f"with pe.weight_bytes of at least {most * machine.pe.multipliers}, or "
+            "prune the network"
         )
     return step
 
 
-def _regions(network: Network, steps: list[Step]) -> tuple[dict[str, int], int]:
-    """Place tensors in storage, first fit, each from its writing to its last reading."""
-    last = {}
-    for i, step in enumerate(steps):
-        for name in step.layer.inputs:
-            last[name] = i
+def _lifetimes(network: Network, steps: list[Step]) -> dict[str, tuple[int, int]]:
+    """Return the steps from which to which each stored tensor lies in storage.
+
+    Inputs lie there before the first step, outputs until after the last; a tensor and its new
+    shapes are one.
+    """
     alias = {s.output: s.layer.inputs[0] for s in steps if isinstance(s.layer, Reshape)}
 
     def root(name: str) -> str:
         return root(alias[name]) if name in alias else name
 
-    until: dict[str, int] = {}
-    for name, i in last.items():
-        until[root(name)] = max(i, until.get(root(name), i))
+    written = {name: -1 for name in network.inputs}
+    last: dict[str, int] = {}
+    for i, step in enumerate(steps):
+        written[step.output] = -1 if isinstance(step.layer, Quantize) else i
+        for name in step.layer.inputs:
+            end = len(steps) if isinstance(step.layer, Dequantize) else i
+            last[root(name)] = max(end, last.get(root(name), i))
+    for name in network.outputs:
+        last[root(name)] = len(steps)
+    return {name: (i, last.get(root(name), i)) for name, i in written.items() if name == root(name)}
+
+
+def _regions(network: Network, steps: list[Step]) -> tuple[dict[str, int], int]:
+    """Place tensors in storage, first fit, each for its lifetime."""
     regions: dict[str, int] = {}
-    held: dict[str, tuple[int, int, int]] = {}
+    held: list[tuple[int, int, int]] = []
     top = 0
-    names = [(-1, name) for name in network.inputs] + [(i, s.output) for i, s in enumerate(steps)]
-    for i, name in names:
+    lifetimes = _lifetimes(network, steps)
+    for name, (first, last) in sorted(lifetimes.items(), key=lambda item: item[1]):
         if not network.tensors[name].is_code:
             continue
-        if root(name) != name:
-            regions[name] = regions[root(name)]
-            continue
         size = EVENT_BYTES * network.tensors[name].size
-        busy = sorted(span[:2] for span in held.values() if span[2] >= i)
         at = 0
-        for low, high in busy:
-            if low - at >= size:
-                break
-            at = max(at, high)
+        for low, high, until in sorted(held):
+            if until >= first and low - at < size:
+                at = max(at, high)
         regions[name] = at
-        held[name] = (at, at + size, until.get(name, len(steps)))
+        held.append((at, at + size, last))
         top = max(top, at + size)
+    for step in steps:
+        if isinstance(step.layer, Reshape):
+            regions[step.output] = regions[step.layer.inputs[0]]
     return regions, top
 
 

@@ -7,6 +7,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from .activations import EVENT_BYTES
 from .energy import Activity, energy
 from .host import HostRun
 from .machine import Machine
@@ -34,7 +35,7 @@ class LayerResult:
     fired : int
         Events written to storage.
     tile : str
-        A x B of a layer on PEs, else empty.
+        A x B of a layer on PEs, or linear; empty on the host unit.
     slots : int64[n_pes, causes]
     counts, bytes : int64[n_nodes, memories, 2]
         Reads and writes.
@@ -112,7 +113,7 @@ def of_mnf(run: LayerRun) -> LayerResult:
         active=len(run.inputs.flat),
         inputs=run.inputs.tensor.size,
         fired=len(run.output.flat),
-        tile=f"{a}x{b}",
+        tile="linear" if run.step.mapping.is_linear else f"{a}x{b}",
         slots=columns.slots,
         counts=columns.counts,
         bytes=columns.bytes,
@@ -126,9 +127,7 @@ def of_host(run: HostRun, machine: Machine) -> LayerResult:
     slots = np.zeros((machine.n_pes, len(Cause)), np.int64)
     slots[:, Cause.UNUSED] = cycles * machine.pe.multipliers
     counts = np.zeros((machine.mesh.n_nodes, len(Memory), 2), np.int64)
-    sizes = counts.copy()
-    sizes[0] = run.bytes
-    counts[0, Memory.STORAGE] = run.bytes[Memory.STORAGE] // 8
+    counts[0, Memory.STORAGE] = run.accesses
     return LayerResult(
         name=run.step.name,
         op=run.step.layer.op,
@@ -142,7 +141,7 @@ def of_host(run: HostRun, machine: Machine) -> LayerResult:
         tile="",
         slots=slots,
         counts=counts,
-        bytes=sizes,
+        bytes=counts * EVENT_BYTES,
         link_flits=np.zeros((machine.mesh.n_nodes, 5), np.int64),
     )
 
@@ -226,6 +225,7 @@ def _record(layer: LayerResult, machine: Machine) -> dict[str, Any]:
         record[f"{name}_reads"] = int(layer.counts[:, memory, 0].sum())
         record[f"{name}_writes"] = int(layer.counts[:, memory, 1].sum())
     record["link_flits"] = int(layer.link_flits[:, :4].sum())
+    record["delivered_flits"] = int(layer.link_flits[:, 4].sum())
     return record
 
 
@@ -241,7 +241,7 @@ class Result:
     mode : str
     frames : int
     outputs : array [frames, ...]
-        Of the network's first output.
+        Of the network's output.
     layers : LayerTable
     load_cycles : int
         Cycles in which the weights came in, before cycle 0.
@@ -284,7 +284,7 @@ class Result:
 
     @property
     def energy(self) -> dict[str, float]:
-        """Energy in pJ by component, of all frames."""
+        """Energy in pJ by component, of all frames; that of loading the weights is not in it."""
         total: dict[str, float] = {}
         for layer in self.layers:
             for component, pj in energy(layer.activity, self.machine).items():

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from ..models.frames import check_inputs
 from ..models.network import Dequantize, ModelError, Network, Quantize
-from ..models.zoo import ZOO, load
 from ..models.zoo import images as zoo_images
+from ..models.zoo import load
 from ..noc.network import Network as Interconnect
 from . import energy, host, mnf
 from .activations import Activations, as_input
 from .host import HostRun
+from .inputs import entry
 from .machine import Machine, MachineError
 from .machine import machine as find_machine
 from .mnf import LayerRun
@@ -40,7 +41,7 @@ class Frame:
     tensors : dict
         Activations of each stored tensor.
     output : array
-        The network's first output.
+        The network's output.
     """
 
     number: int
@@ -77,8 +78,14 @@ class Emulation:
 
     def __init__(self, network: Network, machine: Machine) -> None:
         energy.table(machine.energy)
+        if len(network.outputs) != 1:
+            raise ModelError(
+                f"network {network.name}: has {len(network.outputs)} outputs "
+                f"({', '.join(network.outputs)}); firemesh runs networks with one"
+            )
         self.plan: Plan = make_plan(network, machine)
         self.cycle = 0
+        self._is_ended = False
         self._taken = np.zeros(machine.n_pes, np.int64)
         noc = machine.noc
         self._noc = Interconnect(
@@ -95,7 +102,15 @@ class Emulation:
         progress : callable, optional
         """
         for number, values in enumerate(inputs):
-            yield self._frame(number, values, progress or (lambda frame, layer: None))
+            if self._is_ended:
+                raise mnf.EngineError(
+                    "a frame was ended before its last layer, which leaves packets in the network; "
+                    "make a new Emulation"
+                )
+            self._is_ended = True
+            frame = self._frame(number, values, progress or (lambda frame, layer: None))
+            self._is_ended = False
+            yield frame
 
     def _frame(self, number: int, values: NDArray[Any], progress: Progress) -> Frame:
         network = self.plan.network
@@ -103,8 +118,9 @@ class Emulation:
         tensors: dict[str, Activations] = {}
         if source.is_code:
             tensors[source.name] = as_input(source, values, self.plan.regions[source.name])
-        real: dict[str, NDArray[Any]] = {}
+        real = {} if source.is_code else {source.name: values}
         runs: list[LayerRun | HostRun] = []
+        run: LayerRun | HostRun
         for step in self.plan.steps:
             tick = partial(progress, number, step.name)
             tick()
@@ -112,7 +128,7 @@ class Emulation:
             if isinstance(step, MnfStep):
                 run = self._run_mnf(step, inputs[0], tick)
             elif isinstance(step.layer, Quantize):
-                tensors[step.output] = host.enter(self.plan, step, values)
+                tensors[step.output] = host.enter(self.plan, step, real[step.layer.inputs[0]])
                 continue
             elif isinstance(step.layer, Dequantize):
                 real[step.output] = host.leave(self.plan, step, inputs[0].dense())
@@ -126,9 +142,7 @@ class Emulation:
         output = real[name] if name in real else tensors[name].dense()
         return Frame(number, tuple(runs), tensors, output)
 
-    def _run_mnf(
-        self, step: MnfStep, inputs: Activations, tick: Callable[[], None]
-    ) -> LayerRun | HostRun:
+    def _run_mnf(self, step: MnfStep, inputs: Activations, tick: Callable[[], None]) -> LayerRun:
         taken = self._taken.copy()
         run = mnf.run_layer(self.plan, step, self._noc, inputs, self.cycle, taken, tick)
         self._taken += run.columns.taken
@@ -155,8 +169,9 @@ class Tally:
         """Return the result of the frames so far."""
         plan = self._emulation.plan
         name = plan.network.outputs[0]
-        shape = plan.network.tensors[name].shape
-        outputs = np.stack(self._outputs) if self._outputs else np.zeros((0, *shape))
+        tensor = plan.network.tensors[name]
+        outputs = np.zeros((len(self._outputs), *tensor.shape), tensor.dtype)
+        outputs[:] = self._outputs
         return Result(
             network=plan.network.name,
             digest=plan.network.digest,
@@ -213,7 +228,7 @@ def run(
         raise MachineError(f"mode: must be one of {', '.join(MODES)}, got {mode!r}")
     net = network if isinstance(network, Network) else load(network)
     if images is None:
-        if net.name not in ZOO:
+        if not entry(net):
             raise ModelError(f"images: network {net.name} brings none; pass an array of frames")
         images = zoo_images(net.name)[0]
     frames = check_inputs(net, images)

@@ -345,7 +345,7 @@ def build(kind: type[Arrays], **fields: Any) -> Arrays:
             values.append(int(fields[name]))
             continue
         dtype, ndim = hint.__metadata__
-        array = np.array(fields[name], dtype, order="C")
+        array = np.require(fields[name], dtype, ["C", "W"])
         if array.ndim != ndim:
             raise TypeError(
                 f"{kind.__name__}.{name}: must have {ndim} dimensions, got {array.ndim}"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ..models.network import Conv, Linear, Network
 from .result import Result
@@ -132,9 +133,8 @@ def show(result: Result, console: Console, accuracy: float | None = None) -> Non
         Part of the frames that were classified correctly.
     """
     frames = "1 frame" if result.frames == 1 else f"{result.frames} frames"
-    console.print(
-        f"[bold]{result.network}[/bold] on {result.machine.name}, mode {result.mode}, {frames}"
-    )
+    where = f" on {result.machine.name}, mode {result.mode}, {frames}"
+    console.print(Text.assemble((result.network, "bold"), where))
     console.print(_summary(result, accuracy))
     console.print()
     side = Table.grid(padding=(0, 4))

@@ -159,7 +159,7 @@ class Network:
                 )
             written.add(layer.output)
             self._check_layer(layer)
-        lost = [name for name in self.outputs if name not in written]
+        lost = [name for name in self.outputs if name not in self._producers]
         if lost or not self.outputs:
             raise ModelError(f"Network.outputs: must be written by a layer, got {lost}")
 

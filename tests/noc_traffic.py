@@ -89,9 +89,11 @@ class Drive:
         Parcel -> cycle in which it was offered.
     """
 
-    def __init__(self, traffic: Traffic, order=None) -> None:
+    def __init__(self, traffic: Traffic, order=None, router="simple") -> None:
         self.traffic = traffic
-        self.network = Network(traffic.width, traffic.height, buffer_flits=traffic.depth)
+        self.network = Network(
+            traffic.width, traffic.height, router=router, buffer_flits=traffic.depth
+        )
         self.packets = make_packets(len(traffic.parcels))
         self.queues = [deque() for _ in range(traffic.n_nodes)]
         for number, parcel in enumerate(traffic.parcels):

@@ -52,7 +52,7 @@ def machines(draw, **fixed) -> Machine:
         pe__lanes=lanes,
         pe__weight_bytes=1 << 20,
         pe__psum_bank_bytes=4 * lanes * draw(st.sampled_from((1024, 1500))),
-        pe__tile=tile if modules % (a * b) == 0 else "auto",
+        pe__tile=tile if modules % (a * b) == 0 and layout == "tile" else "auto",
         pe__weights=weights,
         pe__row_layout=layout,
         pe__event_fifo=draw(st.integers(1, 16)),

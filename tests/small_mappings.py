@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from small_windows import layers
 
 from firemesh.emulator.machine import machine
-from firemesh.emulator.mapping import with_tile
+from firemesh.emulator.mapping import linear, with_tile
 from firemesh.emulator.shape import ConvShape
+
+TILES = ((3, 3), (3, 1), (1, 3), (1, 1))
 
 
 @st.composite
@@ -22,13 +24,14 @@ def shapes(draw, most_groups=3):
 
 
 @st.composite
-def machines(draw):
-    """Machines with PEs of 1, 3 or 9 modules and memories without end."""
+def machines(draw, tile=(1, 1)):
+    """Machines with PEs of 1, 3 or 9 modules that can be split by a tile, memories without end."""
+    modules = [m for m in (1, 3, 9) if m % (tile[0] * tile[1]) == 0]
     width, height = draw(st.sampled_from(((2, 1), (3, 1), (2, 2), (4, 3))))
     return machine("mnf-tiny").replace(
         mesh__width=width,
         mesh__height=height,
-        pe__modules=draw(st.sampled_from((1, 3, 9))),
+        pe__modules=draw(st.sampled_from(modules)),
         pe__lanes=draw(st.integers(1, 3)),
         pe__weight_bytes=1 << 30,
         pe__psum_bank_bytes=1 << 30,
@@ -36,10 +39,15 @@ def machines(draw):
 
 
 @st.composite
-def mappings(draw):
-    """A layer on a machine, with any of the machine's tiles."""
-    on = draw(machines())
-    return with_tile(draw(shapes()), draw(st.sampled_from(on.pe.tiles)), on.pe, on.n_pes)
+def mappings(draw, tiles=TILES, has_linear=True):
+    """A layer on a machine, with any tile or with linear rows."""
+    tile = draw(st.sampled_from((*tiles, None) if has_linear else tiles))
+    shape = draw(shapes())
+    if tile is None:
+        on = draw(machines())
+        return linear(shape, on.pe, on.n_pes)
+    on = draw(machines(tile))
+    return with_tile(shape, tile, on.pe, on.n_pes)
 
 
 def place_of(shape, axis, k):

@@ -21,7 +21,9 @@ from firemesh.emulator.slots import BUSY, IDLE, Cause
 from firemesh.emulator.state import Memory
 
 every_table = pytest.mark.parametrize("name", tables())
-every_machine = st.sampled_from([machine(name) for name in ("mnf-22nm", "mnf-tiny")])
+every_machine = st.sampled_from(
+    [machine("mnf-22nm"), machine("mnf-tiny").replace(noc__flit_bits=32, energy="timeloop-45nm")]
+)
 BASE = {"name", "summary", "sources"}
 
 

@@ -190,7 +190,9 @@ MISTAKES = [
     ({"pe__forwarding": 1}, "pe.forwarding: must be a valid boolean, got 1"),
     ({"pe__fire_lanes": 5}, "pe.fire_lanes: must be one of 1, 2, 6 (1, L or M*L), got 5"),
     ({"pe__tile": "3x3"},
-     "pe.tile: A*B must divide the 3 modules; must be auto or one of 3x1, 1x3, 1x1, got 3x3"),
+     "pe.tile: must be auto or one of 3x1, 1x3, 1x1, so that A*B divides the 3 modules, got 3x3"),
+    ({"pe__weights": "ideal", "pe__row_layout": "linear"},
+     "pe.weights: ideal needs row_layout tile, got row_layout linear"),
     ({"pe__weight_bytes": 5},
      "pe.weight_bytes: must hold at least one access of 6 bytes, got 5"),
     ({"pe__psum_bank_bytes": 7},
@@ -198,7 +200,7 @@ MISTAKES = [
     ({"storage__bytes": 7}, "storage.bytes: must be greater than or equal to 8, got 7"),
     ({"storage__event_order": "z"},
      "storage.event_order: must be 'row', 'channel' or 'raster', got 'z'"),
-    ({"sources": "me"}, "sources: must be a valid dictionary, got 'me'"),
+    ({"sources": "me"}, "sources: must be a mapping of fields, got 'me'"),
     ({"sources": {"clock_hz": 1}}, "sources.clock_hz: must be a valid string, got 1"),
 ]  # fmt: skip
 
@@ -207,6 +209,11 @@ MISTAKES = [
 def test_a_bad_value_is_refused_with_file_key_rule_and_value(changes, sentence):
     with pytest.raises(MachineError, match="^" + re.escape(f"file.yaml: {sentence}") + "$"):
         parse(tree(**changes), "file.yaml")
+
+
+def test_memories_of_one_access_are_allowed():
+    one = machine("mnf-tiny").replace(pe__weight_bytes=6, pe__psum_bank_bytes=8)
+    assert (one.pe.weight_rows, one.pe.bank_words) == (1, 1)
 
 
 @pytest.mark.parametrize("path", ["name", "clock_hz", "mesh", "pe", "mesh.width", "pe.modules"])
@@ -227,7 +234,7 @@ def test_what_is_no_mapping_is_refused_with_a_start(value, kind):
 
 def test_a_file_that_is_no_yaml_is_refused_with_its_line():
     with pytest.raises(MachineError, match=r"^file\.yaml, line 2: is not valid YAML; correct it"):
-        parse_yaml("name: x\nmesh: [1, 2\n", "file.yaml")
+        parse_yaml("name: x\nmesh: ]\n", "file.yaml")
 
 
 def test_an_unknown_name_lists_the_known_machines(tmp_path):

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_mappings import machines, mappings, shapes, tiles_of
+from small_mappings import TILES, machines, mappings, shapes, tiles_of
 
 from firemesh.emulator.machine import machine
 from firemesh.emulator.mapping import (
     MappingError,
     conv_pes,
     fully_connected_pes,
+    linear,
     map_layer,
+    row_cycles,
     with_tile,
 )
 from firemesh.emulator.plan import make_plan
@@ -26,7 +28,6 @@ from firemesh.encoders.events import Window
 from firemesh.models.network import Conv, Network, Tensor
 
 quick = settings(deadline=None)
-TILES = ((3, 3), (3, 1), (1, 3), (1, 1))
 
 
 # --- Equations 1 and 2 ---
@@ -116,9 +117,11 @@ def test_filter_groups_are_dealt_round_robin_through_all_convolution_groups(mapp
 
 @quick
 @given(mapping=mappings())
-def test_a_filter_group_and_its_tile_fill_the_multipliers(mapping):
+def test_the_filters_and_positions_of_a_row_fill_the_multipliers(mapping):
     a, b = mapping.tile
     assert mapping.filters * a * b == mapping.modules * mapping.lanes
+    assert mapping.row_positions == a * b
+    assert not mapping.is_linear or mapping.filters == mapping.lanes
 
 
 # --- Psum words ---
@@ -139,6 +142,16 @@ def test_every_psum_has_a_place_of_its_own_inside_the_banks(mapping):
 
 
 @quick
+@given(mapping=mappings(tiles=()))
+def test_linear_psums_lie_in_raster_order_around_the_modules(mapping):
+    height, width = mapping.shape.window.ofmap
+    per_group = ceil(Fraction(height * width, mapping.modules))
+    for n in range(height * width):
+        place = mapping.word(2, 0, *divmod(n, width))
+        assert place == (n % mapping.modules, 2 * per_group + n // mapping.modules)
+
+
+@quick
 @given(mapping=mappings())
 def test_filters_of_one_word_are_consecutive(mapping):
     for start in range(0, mapping.filters, mapping.lanes):
@@ -147,7 +160,7 @@ def test_filters_of_one_word_are_consecutive(mapping):
 
 
 @quick
-@given(mapping=mappings())
+@given(mapping=mappings(has_linear=False))
 def test_no_event_makes_a_row_touch_a_module_twice(mapping):
     shape, window = mapping.shape, mapping.shape.window
     meets = [defaultdict(list), defaultdict(list)]
@@ -181,16 +194,48 @@ def event_rows(shape, tile):
 
 @quick
 @given(shape=shapes(), on=machines())
-def test_the_automatic_tile_has_the_fewest_cycles_of_the_busiest_pe_then_the_largest_area(
-    shape, on
-):
+def test_no_tile_has_fewer_cycles_of_the_busiest_pe_than_the_automatic_one(shape, on):
     costs = {}
     for tile in on.pe.tiles:
         filters = on.pe.multipliers // (tile[0] * tile[1])
         n_groups = shape.groups * ceil(shape.group_filters / filters)
         costs[tile] = ceil(n_groups / on.n_pes) * event_rows(shape, tile)
-    best = min(on.pe.tiles, key=lambda t: (costs[t], -t[0] * t[1], TILES.index(t)))
-    assert map_layer("conv", shape, on).tile == best
+    assert costs[map_layer("conv", shape, on).tile] == min(costs.values())
+
+
+@quick
+@given(shape=shapes(), on=machines(), words=st.integers(1, 60))
+def test_a_tile_whose_psums_do_not_fit_a_bank_is_passed_over(shape, on, words):
+    small = on.replace(pe__psum_bank_bytes=words * 4 * on.pe.lanes)
+    options = [with_tile(shape, tile, on.pe, on.n_pes) for tile in on.pe.tiles]
+    fitting = [option for option in options if option.bank_words <= words]
+    if not fitting:
+        with pytest.raises(MappingError, match=r"^layer conv: its "):
+            map_layer("conv", shape, small)
+        return
+    chosen = map_layer("conv", shape, small)
+    assert chosen in fitting
+    assert row_cycles(chosen) == min(map(row_cycles, fitting))
+
+
+@pytest.mark.parametrize(
+    ("filters", "kernel", "equal"),
+    [
+        (297, (3, 3), TILES),
+        (27, (1, 1), TILES),
+        (99, (1, 1), ((3, 1), (1, 3), (1, 1))),
+        (297, (1, 3), ((1, 3), (1, 1))),
+    ],
+)
+def test_among_equal_tiles_the_largest_then_the_first_of_3x3_3x1_1x3_1x1_is_taken(
+    filters, kernel, equal
+):
+    on = machine("mnf-22nm")
+    window = Window(kernel, (1, 1), (1, 1), (0, 0), (1, 1))
+    shape = ConvShape(filters, 1, *kernel, 1, window)
+    cycles = {t: row_cycles(with_tile(shape, t, on.pe, on.n_pes)) for t in TILES}
+    assert tuple(t for t in TILES if cycles[t] == min(cycles.values())) == equal
+    assert map_layer("conv", shape, on).tile == equal[0]
 
 
 @quick
@@ -199,6 +244,13 @@ def test_a_tile_that_the_machine_names_is_taken(shape, on, data):
     tile = data.draw(st.sampled_from(on.pe.tiles))
     named = on.replace(pe__tile=f"{tile[0]}x{tile[1]}")
     assert map_layer("conv", shape, named) == with_tile(shape, tile, on.pe, on.n_pes)
+
+
+@quick
+@given(shape=shapes(), on=machines())
+def test_linear_rows_are_taken_when_the_machine_names_them(shape, on):
+    named = on.replace(pe__row_layout="linear")
+    assert map_layer("conv", shape, named) == linear(shape, on.pe, on.n_pes)
 
 
 def layer(filters, kernel, stride=1, groups=1):
@@ -284,48 +336,49 @@ def network(filters=6, size=8, channels=2, kernel=3):
     return Network("net", (conv,), tensors, ("x",), ("y",))
 
 
-def test_psums_that_do_not_fit_are_refused_with_the_bank_size_that_holds_them():
-    on = machine("mnf-tiny").replace(pe__psum_bank_bytes=64)
-    with pytest.raises(MappingError, match=r"^layer wide: its 6 x 8 x 8 psums need \d+ words") as e:
-        make_plan(network(), on)
-    words, held, enough = map(
-        int,
-        re.search(
-            r"need (\d+) words in a psum bank of the busiest PE, which holds (\d+);.*"
-            r"pe\.psum_bank_bytes of at least (\d+)$",
-            str(e.value),
-        ).groups(),
+def refusal(network, on):
+    """Return the sentence and the numbers in it."""
+    with pytest.raises(MappingError) as error:
+        make_plan(network, on)
+    return str(error.value), list(map(int, re.findall(r"\d+", str(error.value))))
+
+
+def test_psums_that_do_not_fit_are_refused_with_the_pes_and_the_bank_that_hold_them():
+    on = machine("mnf-tiny").replace(pe__psum_bank_bytes=400)
+    sentence, numbers = refusal(network(filters=20), on)
+    words, held, pes, enough = numbers[3:]
+    assert sentence == (
+        f"layer wide: its 20 x 8 x 8 psums need {words} words in a psum bank of the busiest PE, "
+        f"which holds {held}; use a machine with at least {pes} PEs, or with pe.psum_bank_bytes of "
+        f"at least {enough}"
     )
-    assert (held, enough) == (64 // 8, words * 8)
-    make_plan(network(), on.replace(pe__psum_bank_bytes=enough))
-    with pytest.raises(MappingError):
-        make_plan(network(), on.replace(pe__psum_bank_bytes=enough - 1))
+    assert (held, enough) == (400 // 8, words * 8)
+    make_plan(network(filters=20), on.replace(pe__psum_bank_bytes=enough))
+    make_plan(network(filters=20), on.replace(mesh__width=1, mesh__height=pes + 1))
+    refusal(network(filters=20), on.replace(pe__psum_bank_bytes=enough - 1))
 
 
-def test_a_channel_that_fits_no_pe_is_said_to_need_more_psums_than_a_pe_has():
+def test_a_filter_group_that_no_pe_holds_is_refused_with_the_bank_alone():
     on = machine("mnf-tiny").replace(pe__psum_bank_bytes=64)
-    assert on.pe.bank_words * on.pe.multipliers < 8 * 8
-    with pytest.raises(MappingError, match=r"a machine with more than 48 psums per PE \(Eq\. 1\)"):
-        make_plan(network(), on)
+    sentence, numbers = refusal(network(), on)
+    assert sentence.endswith(f"use a machine with pe.psum_bank_bytes of at least {numbers[-1]}")
+    make_plan(network(), on.replace(pe__psum_bank_bytes=numbers[-1]))
+    refusal(network(), on.replace(pe__psum_bank_bytes=numbers[-1] - 1))
 
 
 def test_weights_that_do_not_fit_are_refused_with_the_memory_that_holds_them():
     on = machine("mnf-tiny").replace(pe__weight_bytes=30)
-    with pytest.raises(MappingError, match=r"^layer wide: with it the weights need \d+ rows") as e:
-        make_plan(network(), on)
-    needed, held, pes, enough = map(
-        int,
-        re.search(
-            r"need (\d+) rows in the fullest PE, which holds (\d+) \(the layer alone needs at "
-            r"least (\d+) PEs, Eq\. 1 and 2\); .*pe\.weight_bytes of at least (\d+), or prune",
-            str(e.value),
-        ).groups(),
+    four = network(filters=4)  # two PEs hold two filters each, the third one none
+    sentence, _ = refusal(four, on)
+    pattern = (
+        r"^layer wide: with it the weights need (\d+) rows in the fullest PE, which holds (\d+)\b.*"
+        r"use a machine with more PEs.* with pe\.weight_bytes of at least (\d+), or prune the "
+        r"network$"
     )
+    needed, held, enough = map(int, re.match(pattern, sentence).groups())
     assert (held, enough) == (30 // 6, needed * 6)
-    assert pes == ceil(6 * 2 * 3 * 3 / 30)
-    make_plan(network(), on.replace(pe__weight_bytes=enough))
-    with pytest.raises(MappingError):
-        make_plan(network(), on.replace(pe__weight_bytes=enough - 1))
+    make_plan(four, on.replace(pe__weight_bytes=enough))
+    refusal(four, on.replace(pe__weight_bytes=enough - 1))
 
 
 def test_activations_that_do_not_fit_are_refused_with_the_storage_that_holds_them():

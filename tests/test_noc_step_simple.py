@@ -13,8 +13,10 @@ from oracle_mnf import Network as OracleNetwork
 from oracle_mnf import OracleState
 
 from firemesh.noc.mesh import mesh
+from firemesh.noc.network import ROUTERS
 
 LAWS = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+every_router = pytest.mark.parametrize("router", sorted(ROUTERS))
 ALWAYS = np.ones((0, 12), bool)
 
 
@@ -54,10 +56,11 @@ def test_a_source_streams_one_packet_of_one_flit_per_cycle_through_fifos_of_two(
     assert [cycle for cycle, _, _ in drive.delivered] == list(range(7, 37))
 
 
+@every_router
 @LAWS
 @given(traffic=traffics())
-def test_every_packet_arrives_once_at_each_of_its_destinations_and_nowhere_else(traffic):
-    drive = Drive(traffic).run()
+def test_every_packet_arrives_once_at_each_of_its_destinations_and_nowhere_else(router, traffic):
+    drive = Drive(traffic, router=router).run()
     for _ in range(20):
         drive.step()
     got = Counter((number, node) for _, node, number in drive.delivered)
@@ -130,11 +133,12 @@ def test_a_link_carries_at_most_one_flit_per_cycle_and_a_tree_uses_each_of_its_l
     assert np.array_equal(s.link_flits, expected)
 
 
+@every_router
 @LAWS
 @given(traffic=traffics(), seed=st.integers(0, 2**32 - 1))
-def test_the_order_in_which_routers_are_visited_changes_nothing(traffic, seed):
+def test_the_order_in_which_routers_are_visited_changes_nothing(router, traffic, seed):
     order = np.random.default_rng(seed).permutation(traffic.n_nodes)
-    a, b = Drive(traffic).run(), Drive(traffic, order).run()
+    a, b = Drive(traffic, router=router).run(), Drive(traffic, order, router).run()
     assert a.delivered == b.delivered
     assert a.offered == b.offered
     assert np.array_equal(a.network.state.link_flits, b.network.state.link_flits)
@@ -150,10 +154,11 @@ def test_packets_of_one_source_arrive_at_one_destination_in_the_order_sent(traff
     assert all(cycles == sorted(cycles) for cycles in arrived.values())
 
 
+@every_router
 @LAWS
 @given(traffic=traffics())
-def test_a_flit_is_delivered_only_to_a_node_that_was_ready_in_the_cycle_before(traffic):
-    drive = Drive(traffic).run()
+def test_a_flit_is_delivered_only_to_a_node_that_was_ready_in_the_cycle_before(router, traffic):
+    drive = Drive(traffic, router=router).run()
     for cycle, node, _ in drive.delivered:
         assert cycle > len(traffic.ready) or traffic.ready[cycle - 1, node]
 
