@@ -8,7 +8,7 @@ from importlib.resources import files
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .machine import Machine, MachineError
 from .slots import BUSY, IDLE
@@ -53,6 +53,13 @@ class EnergyTable(BaseModel):
     hop_bit_pj: float = Field(ge=0)
     idle_fraction: float = Field(ge=0, le=1)
     sources: dict[str, str]
+
+    @model_validator(mode="after")
+    def _check(self) -> "EnergyTable":
+        wanted = {memory.name.lower() for memory in Memory} | {"dram"}
+        if set(self.access_pj) != wanted:
+            raise ValueError(f"access_pj: must have the keys {', '.join(sorted(wanted))}")
+        return self
 
 
 def tables() -> list[str]:

@@ -221,16 +221,16 @@ def row_cycles(mapping: Mapping) -> float:
     return mapping.most_groups / mapping.shape.groups * _mean_runs(mapping.shape, mapping.tile)
 
 
-def _too_large(name: str, mapping: Mapping, pe: Pe) -> str:
-    height, width = mapping.shape.window.ofmap
-    groups_of_pe = pe.bank_words // mapping.group_words
-    n_pes = -(-len(mapping.groups) // groups_of_pe) if groups_of_pe else 0
-    more = f"at least {n_pes} PEs, or with " if n_pes else ""
+def _too_large(name: str, options: list[Mapping], pe: Pe) -> str:
+    best = min(options, key=lambda option: option.bank_words)
+    height, width = best.shape.window.ofmap
+    fitting = [option for option in options if option.group_words <= pe.bank_words]
+    least = min((-(-len(o.groups) // (pe.bank_words // o.group_words)) for o in fitting), default=0)
+    more = f"at least {least} PEs, or with " if least else ""
     return (
-        f"layer {name}: its {mapping.shape.filters} x {height} x {width} psums need "
-        f"{mapping.bank_words} words in a psum bank of the busiest PE, which holds "
-        f"{pe.bank_words}; use a machine with {more}pe.psum_bank_bytes of at least "
-        f"{mapping.bank_words * 4 * pe.lanes}"
+        f"layer {name}: its {best.shape.filters} x {height} x {width} psums need "
+        f"{best.bank_words} words in a psum bank of the busiest PE, which holds {pe.bank_words}; "
+        f"use a machine with {more}pe.psum_bank_bytes of at least {best.bank_words * 4 * pe.lanes}"
     )
 
 
@@ -252,6 +252,6 @@ def map_layer(name: str, shape: ConvShape, machine: Machine) -> Mapping:
         options = [linear(shape, pe, machine.n_pes)]
     fitting = [option for option in options if option.bank_words <= pe.bank_words]
     if not fitting:
-        raise MappingError(_too_large(name, min(options, key=lambda m: m.bank_words), pe))
+        raise MappingError(_too_large(name, options, pe))
     best = min(fitting, key=lambda m: (row_cycles(m), -m.tile[0] * m.tile[1]))
     return best

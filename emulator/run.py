@@ -170,8 +170,7 @@ class Tally:
         plan = self._emulation.plan
         name = plan.network.outputs[0]
         tensor = plan.network.tensors[name]
-        outputs = np.zeros((len(self._outputs), *tensor.shape), tensor.dtype)
-        outputs[:] = self._outputs
+        outputs = np.array(self._outputs, tensor.dtype).reshape(-1, *tensor.shape)
         return Result(
             network=plan.network.name,
             digest=plan.network.digest,

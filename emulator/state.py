@@ -223,8 +223,9 @@ class Field(IntEnum):
     """Next row of that event."""
     ROW_END = 5
     CHUNK = 6
-    """Next scan step."""
+    """Chunk of filters that the fire phase is at."""
     STEP = 7
+    """Next scan step of the chunk."""
     FIRED = 8
     """Outputs sent."""
     LAST_READ = 9

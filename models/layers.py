@@ -27,6 +27,11 @@ class ModelError(ValueError):
     """A network or a model file that cannot be used; one sentence says what to change."""
 
 
+def is_integer(value: object) -> bool:
+    """Tell whether a value is an integer, of Python or numpy."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True, eq=False)
 class _Named:
     """What every layer has: a name, the tensors it reads and the tensor it writes."""
@@ -71,8 +76,9 @@ class _Named:
     def _require_ints(self, field: str, count: int, least: int) -> None:
         value = getattr(self, field)
         holds = isinstance(value, tuple) and len(value) == count
-        holds = holds and all(isinstance(v, int) and v >= least for v in value)
+        holds = holds and all(is_integer(v) and v >= least for v in value)
         self._require(holds, field, f"{count} integers of at least {least}", value)
+        object.__setattr__(self, field, tuple(int(v) for v in value))
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +115,8 @@ class _Weighted(_Named):
         points = self.weight_zero_point
         inside = bool((points >= limits.min).all() and (points <= limits.max).all())
         self._require(inside, "weight_zero_point", "codes of the weight's type", points)
+        self._require(is_integer(self.low), "low", "an integer", self.low)
+        self._require(is_integer(self.high), "high", "an integer", self.high)
         self._require(self.low <= self.high, "low", f"at most high ({self.high})", self.low)
 
 
@@ -139,7 +147,7 @@ class Conv(_Weighted):
         self._require_ints("pads", 4, 0)
         self._require_ints("dilations", 2, 1)
         k = self.weight.shape[0]
-        divides = self.groups >= 1 and k % self.groups == 0
+        divides = is_integer(self.groups) and self.groups >= 1 and k % self.groups == 0
         self._require(divides, "groups", f"a divisor of the {k} filters", self.groups)
 
     @property
@@ -237,6 +245,9 @@ class AddConstant(_Named):
         rank = np.ndim(self.constant)
         self._freeze("constant", (np.int8, np.uint8), (None,) * rank)
         self._require(is_scale(self.scale), "scale", "2^-50..2^50", self.scale)
+        limits = np.iinfo(self.constant.dtype)
+        inside = is_integer(self.zero_point) and limits.min <= self.zero_point <= limits.max
+        self._require(inside, "zero_point", f"a code of {self.constant.dtype}", self.zero_point)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from .layers import (
     Quantize,
     Rescale,
     Reshape,
+    is_integer,
     is_scale,
     total,
 )
@@ -85,7 +86,7 @@ class Tensor:
         if not is_scale(scale):
             raise ModelError(f"Tensor.scale: must be 2^-50..2^50, got {scale} {where}")
         object.__setattr__(self, "scale", scale)
-        if not self.low <= self.zero_point <= self.high:
+        if not (is_integer(self.zero_point) and self.low <= self.zero_point <= self.high):
             raise ModelError(
                 f"Tensor.zero_point: must be {self.low}..{self.high}, got {self.zero_point} {where}"
             )

@@ -54,13 +54,14 @@ def cache_folder(package: Path, home: Path, given: str) -> Path:
     package : Path
         The package's folder; its ``__pycache__`` is the first choice.
     home : Path
-        The user's cache folder, the second; the third is a temporary folder.
+        The user's cache folder, the second. Where neither can be written, a new temporary folder.
     given : str
         What ``NUMBA_CACHE_DIR`` says; goes before all, unless empty.
     """
     choices = [Path(given)] if given else [package / "__pycache__", home / "firemesh"]
-    shared = Path(tempfile.gettempdir()) / f"firemesh-{os.getuid()}"
-    base = next((folder for folder in choices if is_writable(folder)), shared)
+    base = next((folder for folder in choices if is_writable(folder)), None)
+    if base is None:
+        base = Path(tempfile.mkdtemp(prefix="firemesh-"))
     return base / f"kernels-{constants_digest(package)}"
 
 
