@@ -11,6 +11,7 @@ from firemesh.emulator.machine import machine
 from firemesh.emulator.mapping import linear, with_tile
 from firemesh.emulator.shape import ConvShape
 
+TINY = machine("mnf-tiny")
 TILES = ((3, 3), (3, 1), (1, 3), (1, 1))
 
 
@@ -28,7 +29,7 @@ def machines(draw, tile=(1, 1)):
     """Machines with PEs of 1, 3 or 9 modules that can be split by a tile, memories without end."""
     modules = [m for m in (1, 3, 9) if m % (tile[0] * tile[1]) == 0]
     width, height = draw(st.sampled_from(((2, 1), (3, 1), (2, 2), (4, 3))))
-    return machine("mnf-tiny").replace(
+    return TINY.replace(
         mesh__width=width,
         mesh__height=height,
         pe__modules=draw(st.sampled_from(modules)),
