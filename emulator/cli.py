@@ -227,7 +227,7 @@ def run(
     result = tally.result()
     if result.frames:
         more = {"accuracy": _accuracy(result, labels), "is_complete": is_complete}
-        _print(result, more | checked, as_json)
+        _print(result, more | checked, as_json, setting or [])
     _conclude(checked.get("differences", []), None if is_complete else result.frames)
 
 
@@ -245,7 +245,6 @@ def _go_through(
             ctrl_c.check()
             bar.update(task, description=layer)
 
-        ctrl_c.check()
         with ctrl_c.patience(True):
             for frame in emulation.frames(values, begin):
                 if checked:
@@ -264,14 +263,14 @@ def _accuracy(result: "Result", labels: Any) -> float | None:
     return float((answers == labels[: result.frames]).mean())
 
 
-def _print(result: "Result", more: dict[str, Any], as_json: bool) -> None:
+def _print(result: "Result", more: dict[str, Any], as_json: bool, changes: Sequence[str]) -> None:
     from .tables import show
 
     if as_json:
         typer.echo(json.dumps(result.to_dict() | more, indent=1))
         return
     with _console() as console:
-        show(result, console, more["accuracy"])
+        show(result, console, more["accuracy"], changes)
     if "differences" in more and not more["differences"]:
         typer.echo(f"check: {more['tensors_compared']} tensors equal the integer reference")
 

@@ -6,6 +6,7 @@ the paper's own example, whose text says two.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -195,11 +196,11 @@ def _deal(shape: ConvShape, filters: int, n_pes: int) -> Iterator[FilterGroup]:
             pe = (pe + 1) % n_pes
 
 
-def _mean_runs(shape: ConvShape, tile: tuple[int, int]) -> float:
-    mean = 1.0
+def _mean_runs(shape: ConvShape, tile: tuple[int, int]) -> Fraction:
+    mean = Fraction(1)
     for axis in (0, 1):
         taps = shape.taps(axis)
-        mean *= sum(-(-n // tile[axis]) for n in taps) / len(taps)
+        mean *= Fraction(sum(-(-n // tile[axis]) for n in taps), len(taps))
     return mean
 
 
@@ -216,9 +217,10 @@ def linear(shape: ConvShape, pe: Pe, n_pes: int) -> Mapping:
     return Mapping(shape, (1, pe.modules), pe.lanes, groups, n_pes, pe.modules, pe.lanes, True)
 
 
-def row_cycles(mapping: Mapping) -> float:
+def row_cycles(mapping: Mapping) -> Fraction:
     """Return the busiest PE's cycles per activation from shapes alone, meant over phases."""
-    return mapping.most_groups / mapping.shape.groups * _mean_runs(mapping.shape, mapping.tile)
+    groups = Fraction(mapping.most_groups, mapping.shape.groups)
+    return groups * _mean_runs(mapping.shape, mapping.tile)
 
 
 def _too_large(name: str, options: list[Mapping], pe: Pe) -> str:
@@ -226,7 +228,7 @@ def _too_large(name: str, options: list[Mapping], pe: Pe) -> str:
     height, width = best.shape.window.ofmap
     fitting = [option for option in options if option.group_words <= pe.bank_words]
     least = min((-(-len(o.groups) // (pe.bank_words // o.group_words)) for o in fitting), default=0)
-    more = f"at least {least} PEs, or with " if least else ""
+    more = f"at least {least} PE{'s' * (least > 1)}, or with " if least else ""
     return (
         f"layer {name}: its {best.shape.filters} x {height} x {width} psums need "
         f"{best.bank_words} words in a psum bank of the busiest PE, which holds {pe.bank_words}; "

@@ -1,6 +1,7 @@
 """Results as tables for people."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -8,9 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ..models.network import Conv, Linear, Network
-from .result import Result
 from .shape import weights
 from .slots import BUSY, LABELS, Cause
+
+if TYPE_CHECKING:
+    from .result import Result
 
 SI = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
@@ -28,12 +31,16 @@ def percent(part: float) -> str:
     return f"{100 * part:.1f} %" if part else "-"
 
 
-def _summary(result: Result, accuracy: float | None) -> Table:
+def _summary(result: "Result", accuracy: float | None) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     energy_pj = sum(result.energy.values())
     frames = max(result.frames, 1)
     rows = [
-        ("cycles", f"{result.cycles:,} ({result.cycles / frames:,.0f} a frame)"),
+        (
+            "cycles",
+            f"{result.cycles:,}"
+            + (f" ({result.cycles / frames:,.0f} a frame)" if frames > 1 else ""),
+        ),
         ("speed", f"{result.fps:,.1f} frames/s at {si(result.machine.clock_hz, 'Hz')}"),
         (
             "utilisation",
@@ -51,7 +58,7 @@ def _summary(result: Result, accuracy: float | None) -> Table:
     return table
 
 
-def _slots(result: Result) -> Table:
+def _slots(result: "Result") -> Table:
     table = _table("Multiplier slots", ("cause",), ("part",))
     total = sum(result.slots.values())
     for cause in Cause:
@@ -62,7 +69,7 @@ def _slots(result: Result) -> Table:
     return table
 
 
-def _energy(result: Result) -> Table:
+def _energy(result: "Result") -> Table:
     table = _table("Energy a frame", ("component",), ("energy", "part"))
     total = sum(result.energy.values())
     for name, pj in sorted(result.energy.items(), key=lambda item: -item[1]):
@@ -72,7 +79,13 @@ def _energy(result: Result) -> Table:
 
 
 def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1))
+    table = Table(
+        title=title,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for name in left:
         table.add_column(name, no_wrap=True)
     for name in right:
@@ -80,19 +93,18 @@ def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
     return table
 
 
-def _layers(result: Result) -> Table:
-    numbers = ("cycles", "events", "density", "fired", "util.", "lost most to", "energy")
-    table = _table("Layers, a frame", ("layer", "mode", "tile"), numbers)
+def _layers(result: "Result") -> Table:
+    numbers = ("cycles", "events", "dens.", "fired", "util.", "lost most to", "energy")
+    table = _table("Layers, a frame", ("layer", "rows"), numbers)
     for layer, record in zip(result.layers, result.layers.records(), strict=True):
         lost = max((c for c in Cause if c not in BUSY), key=layer.cause)
         joule = sum(v for k, v in record.items() if k.endswith("_pj")) * 1e-12
         table.add_row(
             layer.name,
-            layer.mode,
-            layer.tile,
+            layer.tile or layer.mode,
             f"{layer.cycles / layer.frames:,.0f}",
             f"{layer.events / layer.frames:,.0f}",
-            f"{layer.density:.3f}",
+            f"{layer.density:.2f}",
             f"{layer.fired / layer.frames:,.0f}",
             percent(layer.utilization),
             f"{LABELS[lost]} {100 * layer.cause(lost):.0f} %",
@@ -122,7 +134,9 @@ def network_table(network: Network) -> Table:
     return table
 
 
-def show(result: Result, console: Console, accuracy: float | None = None) -> None:
+def show(
+    result: "Result", console: Console, accuracy: float | None = None, changes: Sequence[str] = ()
+) -> None:
     """Print a result.
 
     Parameters
@@ -131,9 +145,12 @@ def show(result: Result, console: Console, accuracy: float | None = None) -> Non
     console : rich.console.Console
     accuracy : float, optional
         Part of the frames that were classified correctly.
+    changes : sequence of str
+        What was changed in the machine, as ``field=value``.
     """
     frames = "1 frame" if result.frames == 1 else f"{result.frames} frames"
-    where = f" on {result.machine.name}, mode {result.mode}, {frames}"
+    machine = " with ".join([result.machine.name, *([", ".join(changes)] if changes else [])])
+    where = f" on {machine}, mode {result.mode}, {frames}"
     console.print(Text.assemble((result.network, "bold"), where))
     console.print(_summary(result, accuracy))
     console.print()

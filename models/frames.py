@@ -29,14 +29,20 @@ def check_inputs(network: Network, values: Any, where: str = "images") -> NDArra
             f"({', '.join(network.inputs)}); firemesh runs networks with one"
         )
     tensor = network.tensors[network.inputs[0]]
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ModelError(
+            f"{where}: must be one array of frames, got values of different shapes; "
+            "pass the images alone, without labels"
+        ) from None
     wanted = " x ".join(str(size) for size in tensor.shape)
     if array.shape == tensor.shape:
         array = array[None]
     if array.shape[1:] != tensor.shape or array.ndim != len(tensor.shape) + 1 or not len(array):
+        got = " x ".join(str(size) for size in array.shape) or "a single value"
         raise ModelError(
-            f"{where}: must have shape frames x {wanted} for network {network.name}, "
-            f"got {' x '.join(str(size) for size in array.shape) or 'a single number'}"
+            f"{where}: must have shape frames x {wanted} for network {network.name}, got {got}"
         )
     if array.dtype.kind not in "biuf":
         raise ModelError(

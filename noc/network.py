@@ -1,6 +1,7 @@
 """The driver of a network: topology, routes, and the state that a router's kernel steps."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,8 @@ from numpy.typing import NDArray
 
 from . import step_simple
 from .mesh import mesh, neighbours, snake
-from .router import SENTENCES, Packets, Ports, StepStatus, make_ports
-from .routing import ROUTINGS, next_ports, tree
+from .router import SENTENCES, Packets, Ports, StepStatus, make_ports, take
+from .routing import ROUTINGS, tree
 
 ROUTERS: dict[str, Any] = {"simple": step_simple}
 
@@ -61,7 +62,7 @@ class Network:
         self.graph = mesh(width, height)
         self.ports: Ports = make_ports(self.graph.number_of_nodes())
         self._neighbour = neighbours(self.graph)
-        self._next_port = next_ports(self.graph, ROUTINGS[routing])
+        self._port_of = partial(ROUTINGS[routing], self.graph)
         self._sets: list[tuple[int, ...]] = []
         self._routes: dict[tuple[int, int], int] = {}
         self._module = ROUTERS[router]
@@ -104,7 +105,7 @@ class Network:
         number = self._sets.index(members)
         if (source, number) not in self._routes:
             self._routes[source, number] = len(self._routes)
-            ports = tree(self._next_port, self._neighbour, source, members)
+            ports = tree(self._port_of, self._neighbour, source, members)
             self._declare(source, number, ports)
         return number
 
@@ -124,7 +125,7 @@ class Network:
         NetworkError
             With the router's sentence when the step fails.
         """
-        status = self.step(self.state, self.ports, packets, cycle)
+        status = take(self.step, self.state, self.ports, packets, cycle)
         if status:
             raise NetworkError(SENTENCES[StepStatus(status)])
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import signature
+from .kernel import outer_kernel, signature
 
 
 class Ports(NamedTuple):
@@ -74,3 +74,9 @@ def make_packets(capacity: int) -> Packets:
 def step_signature(state: Any) -> Any:
     """Return the numba signature of a step kernel over a state of the given example's type."""
     return signature(state, make_ports(1), make_packets(1), 0)
+
+
+@outer_kernel
+def take(step: Any, state: Any, ports: Ports, packets: Packets, cycle: int) -> int:
+    """Take one step of a router from Python."""
+    return int(step(state, ports, packets, cycle))

@@ -36,7 +36,7 @@ def next_ports(graph: "nx.DiGraph[int]", routing: Routing) -> NDArray[np.int8]:
 
 
 def tree(
-    next_port: NDArray[np.int8],
+    port_of: Callable[[int, int], int],
     neighbour: NDArray[np.int64],
     source: int,
     destinations: Iterable[int],
@@ -45,8 +45,8 @@ def tree(
 
     Parameters
     ----------
-    next_port : int8[n_nodes, n_nodes]
-        Table of `next_ports`.
+    port_of : callable
+        ``port_of(node, destination)``: the output port that leads on, LOCAL at the destination.
     neighbour : int64[n_nodes, 4]
         Table of `firemesh.noc.mesh.neighbours`.
     source : int
@@ -60,20 +60,26 @@ def tree(
     Raises
     ------
     ValueError
-        When a path leaves the network or comes back to a node.
+        When a path does not arrive, or two paths enter a node by different links.
     """
-    ports = np.zeros(len(next_port), np.uint8)
+    ports = np.zeros(len(neighbour), np.uint8)
+    entered = {source: -1}
     for destination in destinations:
-        node = source
-        for _ in range(len(next_port) + 1):
-            port = int(next_port[node, destination])
+        node, path = source, {source}
+        while True:
+            port = port_of(node, destination)
             ports[node] |= 1 << port
-            if port == LOCAL:
+            following = int(neighbour[node, port]) if port != LOCAL else -1
+            if following < 0 or following in path:
                 break
-            node = int(neighbour[node, port])
-            if node < 0:
-                break
-        if node != destination:
+            path.add(following)
+            if entered.setdefault(following, node) != node:
+                raise ValueError(
+                    f"routing: paths from node {source} enter node {following} by two links; use a "
+                    "routing function whose paths from a node form a tree"
+                )
+            node = following
+        if port != LOCAL or node != destination:
             raise ValueError(
                 f"routing: the path from node {source} to node {destination} does not arrive; "
                 "use a routing function made for this topology"

@@ -82,7 +82,10 @@ def decide(s: SimpleState, ports: Ports, packets: Packets, node: int) -> int:
             continue
         if s.pending[node, i] == 0:
             packet = s.fifo[node, i, s.head[node, i]]
-            route = s.route_of[packets.source[packet], packets.destinations[packet]]
+            number = packets.destinations[packet]
+            if number < 0 or number >= s.route_of.shape[1]:
+                return StepStatus.NO_ROUTE
+            route = s.route_of[packets.source[packet], number]
             if route < 0 or s.route[route, node] == 0:
                 return StepStatus.NO_ROUTE
             s.pending[node, i] = s.route[route, node]

@@ -6,17 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from firemesh.noc.kernel import outer_kernel
 from firemesh.noc.network import Network
-from firemesh.noc.router import make_packets
+from firemesh.noc.router import make_packets, take
 
 LOCAL = 4
-
-
-@outer_kernel
-def compiled_step(step, state, ports, packets, cycle):
-    """Take one step with the compiled router (`Network.cycle` takes an interpreted one)."""
-    return step(state, ports, packets, cycle)
 
 
 @dataclass(frozen=True)
@@ -111,9 +104,7 @@ class Drive:
     def step(self) -> None:
         """Advance the network by one cycle, then let every node act."""
         ports = self.network.ports
-        status = compiled_step(
-            self.network.step, self.network.state, ports, self.packets, self.cycle
-        )
+        status = take(self.network.step, self.network.state, ports, self.packets, self.cycle)
         assert status == 0
         for node in np.flatnonzero(ports.rx >= 0):
             self.delivered.append((self.cycle, int(node), int(ports.rx[node])))

@@ -236,7 +236,7 @@ ARRAYS = {
     "rank above": (FRAMES[None], "must have shape frames x .*, got 1 x 2 x 1 x 8 x 8"),
     "no frames": (FRAMES[:0], "must have shape frames x .*, got 0 x 1 x 8 x 8"),
     "nothing": (np.zeros(0), "must have shape frames x .*, got 0$"),
-    "one number": (np.float32(3), "must have shape frames x .*, got a single number"),
+    "one number": (np.float32(3), "must have shape frames x .*, got a single value"),
     "strings": (FRAMES.astype(str), "must hold numbers, got <U32; convert to float32"),
     "bytes": (FRAMES.astype("S3"), "must hold numbers, got .S3; convert to float32"),
     "complex": (FRAMES.astype(complex), "must hold numbers, got complex128"),
@@ -533,7 +533,7 @@ def test_a_run_shows_cycles_speed_slots_energy_layers_and_accuracy(capsys):
     for layer in result.layers:
         (row,) = [line for line in lines if line and line[0] == layer.name]
         cycles, events = layer.cycles / 10, layer.events / 10
-        assert row[1:5] == ["mnf", layer.tile, f"{cycles:,.0f}", f"{events:,.0f}"]
+        assert row[1:4] == [layer.tile, f"{cycles:,.0f}", f"{events:,.0f}"]
 
 
 def rename_layer(graph):
@@ -546,7 +546,8 @@ def test_names_are_shown_as_they_are_not_as_markup(capsys):
     np.save("frames.npy", FRAMES)
     setting = ["--set", "name='[/bold]x'"]
     out = printed(capsys, "run", "[red]net.onnx", "--input", "frames.npy", *setting)
-    assert out.startswith("[red]net on [/bold]x, mode mnf, 2 frames\n")
+    heading = "[red]net on [/bold]x with name='[/bold]x', mode mnf, 2 frames\n"
+    assert out.startswith(heading)
     shown = printed(capsys, "models", "show", "[red]net.onnx")
     assert "[red]net" in shown and "[red]c1" in shown and "[red]c1" in out
 
@@ -736,6 +737,42 @@ def test_ctrl_c_during_an_import_ends_quietly(module):
     command = [sys.executable, "-c", IN_IMPORT, module]
     found = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (found.returncode, found.stdout, found.stderr) == (130, "", "")
+
+
+LOST = """
+import signal, sys
+
+class Finalised:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)  # Python ignores an exception here
+
+callback = '''
+def call():
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        print("raised in a callback of the compiler")
+'''
+compiler = {"signal": signal, "__name__": "llvmlite.binding.executionengine"}
+exec(callback, compiler)
+
+class CtrlC:
+    def find_spec(self, name, path, target=None):
+        if name == "firemesh.emulator.pe":
+            Finalised() if sys.argv[1] == "finalised" else compiler["call"]()
+
+sys.meta_path.insert(0, CtrlC())
+from firemesh.emulator.cli import main
+main(["run", "digits", "--json"])
+"""
+
+
+@pytest.mark.parametrize("where", ["finalised", "compiler"])
+def test_ctrl_c_that_is_lost_during_an_import_ends_the_run_before_its_first_frame(where):
+    command = [sys.executable, "-c", LOST, where]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (found.returncode, found.stdout) == (130, "")
+    assert found.stderr.endswith("interrupted: no frame was finished\n")
 
 
 def interrupting(monkeypatch, owner, name, after):

@@ -67,7 +67,7 @@ def test_a_packet_whose_set_its_source_did_not_declare_ends_the_run_with_the_rem
         network.cycle(packets, 1)
 
 
-def test_python_and_compiled_steps_deliver_in_the_same_cycle():
+def test_a_network_stepped_from_python_delivers_in_the_cycle_of_the_closed_form():
     network = Network(2, 2)
     packets = packets_of_one(0, network.destinations(0, (3,)))
     network.ports.tx[0] = 0

@@ -19,6 +19,10 @@ def multicasts(draw):
     return width, height, draw(nodes), sorted(draw(st.sets(nodes, min_size=1)))
 
 
+def table(next_port):
+    return lambda node, destination: int(next_port[node, destination])
+
+
 def tables(width, height, routing=xy):
     graph = mesh(width, height)
     return graph, next_ports(graph, routing), neighbours(graph)
@@ -74,7 +78,7 @@ def test_a_tree_is_the_union_of_the_paths_to_its_destinations(case):
         for destination in destinations
         for step in walk(next_port, neighbour, source, destination)
     }
-    assert members(tree(next_port, neighbour, source, destinations)) == paths
+    assert members(tree(table(next_port), neighbour, source, destinations)) == paths
 
 
 @settings(deadline=None)
@@ -82,7 +86,7 @@ def test_a_tree_is_the_union_of_the_paths_to_its_destinations(case):
 def test_a_tree_enters_each_of_its_nodes_once_and_delivers_at_its_destinations_only(case):
     width, height, source, destinations = case
     _, next_port, neighbour = tables(width, height)
-    steps = members(tree(next_port, neighbour, source, destinations))
+    steps = members(tree(table(next_port), neighbour, source, destinations))
     edges = [(n, int(neighbour[n, o])) for n, o in steps if o != LOCAL]
     branches = nx.DiGraph(edges)
     branches.add_node(source)
@@ -95,17 +99,37 @@ def test_a_tree_enters_each_of_its_nodes_once_and_delivers_at_its_destinations_o
 def test_a_routing_that_leaves_the_mesh_is_refused():
     _, next_port, neighbour = tables(3, 2, lambda graph, node, destination: EAST)
     with pytest.raises(ValueError, match="^routing: the path from node 1 to node 5 does not arri"):
-        tree(next_port, neighbour, 1, [5])
+        tree(table(next_port), neighbour, 1, [5])
 
 
 def test_a_routing_that_goes_round_in_circles_is_refused():
     circle = {0: EAST, 1: NORTH, 4: WEST, 3: SOUTH}
     _, next_port, neighbour = tables(3, 2, lambda graph, node, destination: circle.get(node, LOCAL))
     with pytest.raises(ValueError, match="use a routing function made for this topology$"):
-        tree(next_port, neighbour, 0, [2])
+        tree(table(next_port), neighbour, 0, [2])
 
 
 def test_a_routing_that_stops_before_its_destination_is_refused():
     _, next_port, neighbour = tables(3, 1, lambda graph, node, destination: LOCAL)
     with pytest.raises(ValueError, match="from node 0 to node 2 does not arrive"):
-        tree(next_port, neighbour, 0, [0, 2])
+        tree(table(next_port), neighbour, 0, [0, 2])
+
+
+def test_a_path_that_passes_its_destination_and_comes_back_is_refused():
+    swings = {0: EAST, 1: WEST}
+    _, next_port, neighbour = tables(2, 1, lambda graph, node, destination: swings[node])
+    with pytest.raises(ValueError, match="does not arrive"):
+        tree(table(next_port), neighbour, 0, [1])
+
+
+def test_paths_that_form_no_tree_are_refused():
+    graph = mesh(3, 3)
+
+    def mixed(node, destination):
+        here, there = graph.nodes[node], graph.nodes[destination]
+        if destination == 8 and here["y"] != there["y"]:
+            return NORTH
+        return xy(graph, node, destination)
+
+    with pytest.raises(ValueError, match="enter node 7 by two links"):
+        tree(mixed, neighbours(graph), 0, [8, 7])
