@@ -104,10 +104,10 @@ def load(name_or_path: str | os.PathLike[str]) -> Network:
             network.outputs,
             entry.description,
         )
-    if Path(name).suffix != ".onnx" and not Path(name).exists():
+    if not name or (Path(name).suffix != ".onnx" and not os.path.exists(name)):
         raise ModelError(
-            f"load.name_or_path: must be one of {', '.join(ZOO)} or the path of an ONNX file, "
-            f"got {name!r}"
+            f"{name or 'an empty name'}: no network of this name and no such file; known networks: "
+            f"{', '.join(ZOO)}; or give the path of an ONNX file"
         )
     return read_onnx(name)
 

@@ -81,9 +81,15 @@ def result_of(capsys, *arguments):
         (["run", "digits", "--set"], "option '--set' requires an argument; see firemesh"),
         (["run", "digits", "--check=3"], "option '--check' does not take a value; see firemesh"),
         (["run", "digits", "--mode", "nope"], "--mode: must be one of mnf, got nope"),
-        (["run", "lenet"], "one of digits, digits-pruned or the path of an ONNX file, got 'lenet'"),
-        (["models", "show", "lenet"], "digits, digits-pruned or the path .*, got 'lenet'"),
-        (["run", "x" * 5000], "cannot be used .File name too long.; name another place"),
+        (
+            ["run", "lenet"],
+            "lenet: no network .* digits, digits-pruned; or give the path of an ONNX file",
+        ),
+        (
+            ["models", "show", "lenet"],
+            "lenet: no network .* digits-pruned; or give the path of an ONNX file",
+        ),
+        (["run", "x" * 5000], "no network of this name and no such file"),
         (["machines", "show", "x"], "^x: no machine of this name .* known machines: mnf-22nm"),
         (["run", "digits", "--machine", "x"], "^x: no machine of this name and no such file"),
         (["run", "digits", "--machine", "x" * 5000], "xx: no machine of this name"),

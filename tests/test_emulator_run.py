@@ -357,7 +357,11 @@ def test_without_images_those_of_the_zoo_are_run():
 
 SMALL = firemesh.machine("mnf-22nm")
 WRONG = {
-    "network": (ModelError, {"network": "lenet"}, "one of digits, digits-pruned or the path of"),
+    "network": (
+        ModelError,
+        {"network": "lenet"},
+        "known networks: digits, digits-pruned; or give the path of",
+    ),
     "shape": (ModelError, {"images": np.zeros((2, 8, 8))}, "images: must have shape frames x 1 x"),
     "no frames": (ModelError, {"images": np.zeros((0, 1, 8, 8))}, "got 0 x 1 x 8 x 8"),
     "objects": (ModelError, {"images": np.zeros((1, 1, 8, 8), object)}, "must hold numbers, got"),

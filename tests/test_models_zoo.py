@@ -97,7 +97,7 @@ def test_images_refuses_a_count_it_does_not_have(frames):
 
 
 def test_an_unknown_name_lists_the_known_ones_and_the_other_way():
-    with pytest.raises(ModelError, match="digits, digits-pruned or the path of an ONNX file"):
+    with pytest.raises(ModelError, match="digits, digits-pruned; or give the path of an ONNX file"):
         zoo.load("lenet")
     with pytest.raises(ModelError, match="must be one of digits, digits-pruned, got 'lenet'"):
         zoo.images("lenet")
