@@ -1,0 +1,93 @@
+"""Speed, as figures and as ratios against a reference timed in the same run; no assertions on time.
+
+Run with ``python -m pytest -m benchmark tests/test_benchmarks.py``.
+"""
+
+import time
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import firemesh
+from firemesh.emulator.machine import machine
+from firemesh.emulator.run import Emulation
+from firemesh.models.network import Conv, Network, Tensor
+from firemesh.models.prune import prune_rows
+from firemesh.models.reference import forward
+from firemesh.models.zoo import DATA
+
+pytestmark = pytest.mark.benchmark
+
+
+def seconds(call):
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def conv3_2():
+    """A layer of VGG-16 conv3_2's size, weight rows .4, activations .35."""
+    rng = np.random.default_rng(0)
+    weight = rng.integers(1, 128, (256, 256, 3, 3)) * rng.choice((-1, 1), (256, 256, 3, 3))
+    kept = prune_rows(weight, 0.4, 3, (3, 3), 11, (1, 1), (1, 1), seed=0)
+    codes = rng.integers(1, 128, (1, 256, 56, 56))
+    codes[rng.random(codes.shape) >= 0.35] = 0
+    layer = Conv(
+        name="conv3_2",
+        inputs=("x",),
+        output="y",
+        weight=(weight * kept).astype(np.int8),
+        weight_zero_point=np.zeros(256, np.int32),
+        multiplier=np.full(256, 1e-4, np.float32),
+        bias=np.full(256, -150_000, np.int32),
+        low=0,
+        high=127,
+        pads=(1, 1, 1, 1),
+    )
+    tensors = {name: Tensor(name, (256, 56, 56), "int8") for name in ("x", "y")}
+    return Network("conv3_2", (layer,), tensors, ("x",), ("y",)), codes.astype(np.int8)
+
+
+@pytest.mark.benchmark(group="layer")
+def test_a_layer_of_vgg_size(benchmark):
+    network, codes = conv3_2()
+    emulation = Emulation(network, machine("mnf-22nm"))
+    list(emulation.frames(codes))
+    before = emulation.cycle
+    (frame,) = benchmark.pedantic(lambda: list(emulation.frames(codes)), rounds=3)
+    spent = benchmark.stats.stats.min
+    cycles = (emulation.cycle - before) // 3
+    benchmark.extra_info |= {
+        "cycles": cycles,
+        "cycles_per_s": cycles / spent,
+        "events_per_s": len(frame.runs[0].messages.event) / spent,
+        "accesses_per_s": int(frame.runs[0].columns.counts.sum()) / spent,
+        "times_numpy_reference": spent / seconds(lambda: forward(network, codes)),
+    }
+    print(benchmark.extra_info)
+
+
+@pytest.mark.benchmark(group="network")
+@pytest.mark.parametrize("name", ("digits", "digits-pruned"))
+def test_all_images_of_the_zoo(benchmark, name):
+    network, images = firemesh.load(name), firemesh.images(name)[0]
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(DATA / f"{name}.onnx", options)
+    entry = session.get_inputs()[0].name
+
+    def one_by_one():
+        for image in images:
+            session.run(None, {entry: image[None]})
+
+    firemesh.run(network, images[:1])
+    result = benchmark.pedantic(lambda: firemesh.run(network, images), rounds=3)
+    spent = benchmark.stats.stats.min
+    benchmark.extra_info |= {
+        "frames_per_s": result.frames / spent,
+        "cycles_per_s": result.cycles / spent,
+        "times_onnxruntime": spent / seconds(one_by_one),
+    }
+    print(benchmark.extra_info)
