@@ -25,16 +25,6 @@ def xy(graph: "nx.DiGraph[int]", node: int, destination: int) -> int:
 ROUTINGS: dict[str, Routing] = {"xy": xy}
 
 
-def next_ports(graph: "nx.DiGraph[int]", routing: Routing) -> NDArray[np.int8]:
-    """Return int8[n_nodes, n_nodes]: the port that leads from a node towards a destination."""
-    n = graph.number_of_nodes()
-    table = np.empty((n, n), np.int8)
-    for node in range(n):
-        for destination in range(n):
-            table[node, destination] = routing(graph, node, destination)
-    return table
-
-
 def tree(
     port_of: Callable[[int, int], int],
     neighbour: NDArray[np.int64],

@@ -1,12 +1,13 @@
 """Laws of routing: XY paths are minimal, and a multicast tree is the union of its paths."""
 
 import networkx as nx
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firemesh.noc.mesh import EAST, LOCAL, NORTH, SOUTH, WEST, mesh, neighbours
-from firemesh.noc.routing import ROUTINGS, next_ports, tree, xy
+from firemesh.noc.routing import ROUTINGS, tree, xy
 
 SIDES = st.tuples(st.integers(1, 5), st.integers(1, 5))
 
@@ -17,6 +18,11 @@ def multicasts(draw):
     width, height = draw(SIDES)
     nodes = st.integers(0, width * height - 1)
     return width, height, draw(nodes), sorted(draw(st.sets(nodes, min_size=1)))
+
+
+def next_ports(graph, routing):
+    """Return the port that leads from each node towards each destination."""
+    return np.array([[routing(graph, node, to) for to in graph] for node in graph])
 
 
 def table(next_port):
