@@ -3,7 +3,19 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Machine", "Network", "Result", "images", "load", "machine", "run"]
+__all__ = [
+    "Machine",
+    "Network",
+    "Result",
+    "Trace",
+    "TraceError",
+    "images",
+    "load",
+    "machine",
+    "open_trace",
+    "run",
+    "sample_trace",
+]
 
 if TYPE_CHECKING:
     from .emulator.machine import Machine, machine
@@ -11,6 +23,8 @@ if TYPE_CHECKING:
     from .emulator.run import run
     from .models.network import Network
     from .models.zoo import images, load
+    from .traces.reader import Trace, open_trace, sample_trace
+    from .traces.writer import TraceError
 
 _WHERE = {
     "Machine": "emulator.machine",
@@ -20,6 +34,10 @@ _WHERE = {
     "Network": "models.network",
     "images": "models.zoo",
     "load": "models.zoo",
+    "Trace": "traces.reader",
+    "open_trace": "traces.reader",
+    "sample_trace": "traces.reader",
+    "TraceError": "traces.writer",
 }
 
 

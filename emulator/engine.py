@@ -40,11 +40,11 @@ def collect(s: PeState, ports: Ports, packets: Packets, out: Columns, cycle: int
     s.got[0, source] += 1
     if s.got[0, source] == packets.flits[number]:
         s.got[0, source] = 0
+        at = out.received[0]
+        out.received_cycle[0, at] = cycle
+        out.received_packet[0, at] = number
+        out.received[0] = at + 1
         if packets.kind[number] == Kind.FIRED:
-            at = out.received[0]
-            out.received_cycle[0, at] = cycle
-            out.received_packet[0, at] = number
-            out.received[0] = at + 1
             out.counts[0, Memory.STORAGE, 1] += 1
             out.bytes[0, Memory.STORAGE, 1] += EVENT_BYTES
             s.flow[Flow.ARRIVED] += 1

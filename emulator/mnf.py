@@ -23,6 +23,7 @@ from .state import (
     Columns,
     Field,
     Flow,
+    Kind,
     LayerArrays,
     Memory,
     Multicast,
@@ -283,6 +284,12 @@ def _run_engine(
             return Packets(*(column[:n] for column in packets)), columns, status
 
 
+def fired_packets(packets: Packets, columns: Columns) -> NDArray[np.int32]:
+    """Return the packets of outputs in their order of arrival at storage."""
+    arrived: NDArray[np.int32] = columns.received_packet[0, : columns.received[0]]
+    return arrived[packets.kind[arrived] == Kind.FIRED]
+
+
 def run_layer(
     plan: Plan,
     step: MnfStep,
@@ -331,8 +338,7 @@ def run_layer(
     if status != EngineStatus.DONE:
         at = int(s.clock[Clock.CYCLE])
         raise EngineError(f"layer {step.name}, cycle {at}: {SENTENCES[status]}")
-    count = columns.received[0]
-    which = packets.item[columns.received_packet[0, :count]]
+    which = packets.item[fired_packets(packets, columns)]
     channel, y, x, code = columns.fired_output[which].astype(np.int64).T
     order = machine.storage.event_order
     base = plan.regions[step.output]

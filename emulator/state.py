@@ -300,7 +300,7 @@ class Columns(NamedTuple):
     bytes: I64x3
     """[N, memories, 2]"""
     received: I64x1
-    """[N]: packets whose last flit arrived: messages at a PE, outputs at storage."""
+    """[N]: packets whose last flit arrived."""
     received_cycle: I64x2
     """[N, capacity]"""
     received_packet: I32x2

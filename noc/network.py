@@ -13,6 +13,8 @@ from .router import SENTENCES, Packets, Ports, StepStatus, make_ports, take
 from .routing import ROUTINGS, tree
 
 ROUTERS: dict[str, Any] = {"simple": step_simple}
+DECLARED = ("neighbour", "order", "route_of", "route")
+"""Fields of a router's state that topology and routes give."""
 
 
 class NetworkError(RuntimeError):
@@ -128,6 +130,16 @@ class Network:
         status = take(self.step, self.state, self.ports, packets, cycle)
         if status:
             raise NetworkError(SENTENCES[StepStatus(status)])
+
+    def saved(self) -> dict[str, NDArray[Any]]:
+        """Return the state's arrays that change from step to step, by name."""
+        fields = self.state._asdict().items()
+        return {name: part.copy() for name, part in fields if name not in DECLARED}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Go back to a state that `saved` gave."""
+        for name, part in arrays.items():
+            getattr(self.state, name)[...] = part
 
     def flits_inside(self) -> int:
         """Return the number of flits in the routers."""

@@ -30,6 +30,8 @@ def _storage(run):
     kept = dict(zip(run.output.flat.tolist(), run.output.address.tolist(), strict=True))
     _, height, width = _volume(run)
     for i in range(columns.received[0]):
+        if packets.kind[columns.received_packet[0, i]] != Kind.FIRED:
+            continue
         output = packets.item[columns.received_packet[0, i]]
         k, y, x, _ = columns.fired_output[output]
         address = kept[int((k * height + y) * width + x)]

@@ -225,7 +225,7 @@ def test_every_slot_of_every_pe_has_a_cause_in_every_cycle(name, changes):
     frames, result = run_exactly(firemesh.load(name), firemesh.images(name, 3)[0], machine)
     per_pe = machine.pe.multipliers
     for frame in frames:
-        for layer in frame.results(machine):
+        for layer in frame.results:
             assert layer.slots.shape == (machine.n_pes, len(Cause))
             assert (layer.slots >= 0).all()
             assert (layer.slots.sum(axis=1) == per_pe * layer.cycles).all()
@@ -239,7 +239,7 @@ def test_bytes_are_accesses_times_their_width_and_accesses_those_of_the_events(n
     machine = machine_with(changes)
     frames, _ = run_exactly(firemesh.load(name), firemesh.images(name, 2)[0], machine)
     row, word = machine.pe.multipliers, 4 * machine.pe.lanes
-    for layer in (layer for frame in frames for layer in frame.results(machine)):
+    for layer in (layer for frame in frames for layer in frame.results):
         counts, sizes = layer.counts, layer.bytes
         for memory, width in {"WEIGHT": row, "INDEX": 2, "POINTER": 4}.items():
             reads = counts[:, Memory[memory], 0]

@@ -1,0 +1,365 @@
+"""From the rows of lists to their starts: columns, leaders, lengths."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .kernel import kernel
+from .schema import COLUMNS, INHERITED, OWN
+
+Array = NDArray[Any]
+Ints = NDArray[np.int64]
+MOST_ITEM_ACCESSES = 1 << 24
+"""Accesses that all items together may repeat; more cannot be true."""
+
+
+class Damaged(ValueError):
+    """A trace whose tables contradict each other; what is wrong, without the file's name."""
+
+
+@kernel
+def add_entries(
+    run: Array, pattern: Array, first: Array, kind: Array, amount: Array, total: Array
+) -> None:
+    """Add to int64[n] ``total`` the amounts of each row's entries.
+
+    Parameters
+    ----------
+    run : int64[n]
+        Run of each row, -1 for none.
+    pattern : int64[n]
+        Pattern of an entry of kind 0.
+    first : int64[n_runs + 1]
+        Entries of runs.
+    kind : int64[n_entries]
+    amount : int64[n_patterns]
+        Of an entry with each pattern: its period, or its accesses.
+    total : int64[n]
+        Changed.
+    """
+    for i in range(len(run)):
+        if run[i] >= 0:
+            for entry in range(first[run[i]], first[run[i] + 1]):
+                total[i] += amount[pattern[i] + kind[entry]]
+
+
+@kernel
+def own_starts(length: Array, slack: Array, least: int, lag: int, start: Array, begin: int) -> None:
+    """Tell starts of a list without a leader; see `firemesh.traces.lists`."""
+    cycle = begin
+    for i in range(len(start)):
+        start[i] = cycle + lag + slack[i]
+        cycle = start[i] + max(length[i], least)
+
+
+@kernel
+def queued_starts(
+    length: Array, slack: Array, least: int, ready: Array, start: Array, begin: int
+) -> None:
+    """Tell starts of a list that queues behind its leader, ready when ``ready`` says."""
+    cycle = begin
+    for i in range(len(start)):
+        start[i] = max(cycle, ready[i]) + slack[i]
+        cycle = start[i] + max(length[i], least)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What of a trace all its segments share, as int64 arrays.
+
+    Parameters
+    ----------
+    first, period : int64[n_patterns + 1], int64[n_patterns]
+    items : structured array
+        As in the trace.
+    run_first : int64[n_runs + 1]
+    kind, a, b : int64[n_entries]
+    """
+
+    first: Ints
+    period: Ints
+    items: Array
+    run_first: Ints
+    kind: Ints
+    a: Ints
+    b: Ints
+
+    @cached_property
+    def most_kind(self) -> Ints:
+        """int64[n_runs]: the largest kind of a run's entries."""
+        most = np.zeros(len(self.run_first) - 1, np.int64)
+        held = np.flatnonzero(np.diff(self.run_first))
+        if len(held):
+            most[held] = np.maximum.reduceat(self.kind, self.run_first[held])
+        return most
+
+    def check(self, n_memories: int) -> None:
+        """Raise `Damaged` unless every number in the tables points into the others."""
+        _check_edges("patterns/first", self.first, len(self.items), len(self.period))
+        _check_edges("runs/first", self.run_first, len(self.kind), None)
+        if not len(self.kind) == len(self.a) == len(self.b):
+            raise Damaged("runs/kind, runs/a and runs/b differ in length")
+        items = self.items
+        _check_range("patterns/items memory", items["memory"], 0, n_memories - 1)
+        _check_range("patterns/items op", items["op"], 0, 1)
+        if items["count"].sum(dtype=np.int64) > MOST_ITEM_ACCESSES:
+            raise Damaged("patterns/items count is too large")
+
+
+def _check_edges(name: str, edges: Ints, total: int, n: int | None) -> None:
+    is_whole = len(edges) > 0 and edges[0] == 0 and edges[-1] == total
+    if not is_whole or (np.diff(edges) < 0).any() or (n is not None and len(edges) != n + 1):
+        raise Damaged(f"{name} does not divide its table")
+
+
+def _check_range(name: str, values: Array, least: int, most: int) -> None:
+    if len(values) and not (least <= values.min() and values.max() <= most):
+        raise Damaged(f"{name} is {values.min()} to {values.max()}, must be {least} to {most}")
+
+
+class Index:
+    """Where the columns, members and stalls of each list are.
+
+    Parameters
+    ----------
+    lists, members : structured arrays
+        All of the trace.
+    """
+
+    def __init__(self, lists: Array, members: Array) -> None:
+        self.lists, self.members = lists, members
+        rows = lists["rows"].astype(np.int64)
+        self.member = _edges(lists["members"])
+        self.stall = _edges(members["stalls"])
+        self.n_slack = np.zeros(len(lists), np.int64)
+        if len(members):
+            owner = np.repeat(np.arange(len(lists)), lists["members"])
+            np.maximum.at(self.n_slack, owner, members["slack"].astype(np.int64) + 1)
+        self.column = {
+            name: _edges(rows * (lists[name] == OWN)) for name in COLUMNS if name != "slack"
+        }
+        self.column["slack"] = _edges(rows * self.n_slack)
+
+    def check(self, sizes: dict[str, int], n_segments: int, n_units: int) -> None:
+        """Raise `Damaged` unless lists, members and columns fit each other.
+
+        Parameters
+        ----------
+        sizes : dict
+            Rows of each column and of ``stalls``.
+        n_segments, n_units : int
+        """
+        lists, members = self.lists, self.members
+        expected = {name: edges[-1] for name, edges in self.column.items()}
+        expected["stalls"] = self.stall[-1]
+        for name, n in expected.items():
+            if sizes.get(name, 0) != n:
+                raise Damaged(f"{name} has {sizes.get(name, 0)} rows, the lists tell of {n}")
+        if self.member[-1] != len(members):
+            raise Damaged(f"members has {len(members)} rows, the lists tell of {self.member[-1]}")
+        segment = lists["segment"].astype(np.int64)
+        _check_range("lists segment", segment, 0, n_segments - 1)
+        _check_range("members unit", members["unit"], 0, n_units - 1)
+        if (np.diff(segment) < 0).any():
+            raise Damaged("lists are not in the order of segments")
+        leader = lists["leader"].astype(np.int64)
+        follows = np.flatnonzero(leader != -1)
+        _check_range("lists leader", leader, -1, len(lists) - 1)
+        if (leader >= np.arange(len(lists))).any():
+            raise Damaged("lists leader does not come before its follower")
+        if (segment[leader[follows]] != segment[follows]).any():
+            raise Damaged("lists leader belongs to another segment")
+        rows = lists["rows"].astype(np.int64)
+        plain = follows[lists["of"][follows] == INHERITED]
+        if (rows[plain] > rows[leader[plain]]).any():
+            raise Damaged("lists rows is more than the leader has")
+        if (lists["members"][leader[follows]] == 0).any():
+            raise Damaged("lists leader has no members")
+
+
+def _edges(counts: Array) -> Ints:
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+
+
+class Segment:
+    """The rows of a segment's lists.
+
+    Parameters
+    ----------
+    index : Index
+    tables : Tables
+    columns : mapping
+        Name -> dataset or array of each column, and ``stalls``.
+    first, end : int
+        The segment's lists.
+    begin, finish : int
+        Its first cycle, and the one after its last.
+    """
+
+    def __init__(
+        self, index: Index, tables: Tables, columns: Any, first: int, end: int,
+        begin: int, finish: int,
+    ) -> None:  # fmt: skip
+        self.index, self.tables, self._columns = index, tables, columns
+        self.first, self.end = first, end
+        self.begin, self.finish = begin, finish
+        self._cache: dict[tuple[Any, ...], Ints] = {}
+
+    def rows(self, number: int) -> int:
+        """Return the number of rows of a list."""
+        return int(self.index.lists["rows"][number])
+
+    def members(self, number: int) -> range:
+        """Return the numbers of a list's members."""
+        return range(int(self.index.member[number]), int(self.index.member[number + 1]))
+
+    def column(self, name: str, number: int) -> Ints:
+        """Return int64[rows]: a column of a list, of its own or inherited."""
+        key = name, number
+        if key not in self._cache:
+            self._cache[key] = self._read(name, number)
+        return self._cache[key]
+
+    def _read(self, name: str, number: int) -> Ints:
+        reference, n = int(self.index.lists[name][number]), self.rows(number)
+        leader = int(self.index.lists["leader"][number])
+        if reference == OWN:
+            at = self.index.column[name][number]
+            values: Ints = self._columns[name][at : at + n].astype(np.int64)
+            return self._checked(name, number, np.cumsum(values) if COLUMNS[name].is_delta else values)
+        if reference < INHERITED:
+            return self._checked(name, number, np.full(n, -2 - reference, np.int64))
+        default = COLUMNS[name].default
+        if default is None:
+            return np.arange(n)
+        if leader < 0:
+            return np.full(n, default, np.int64)
+        inherited = self.column(name, leader)
+        if self.index.lists["of"][number] == INHERITED:
+            return inherited[:n]
+        return inherited[self.column("of", number)]
+
+    def _checked(self, name: str, number: int, values: Ints) -> Ints:
+        leader = int(self.index.lists["leader"][number])
+        if name == "of" and leader >= 0:
+            _check_range("columns/of", values, 0, self.rows(leader) - 1)
+        return values
+
+    def pattern(self, number: int) -> Ints:
+        """Return int64[rows]: the pattern of an entry of kind 0."""
+        record = self.index.lists[number]
+        pattern = self.column("pattern", number) + int(record["pattern_offset"])
+        _check_range("columns/pattern", pattern, 0, len(self.tables.period) - 1)
+        return pattern
+
+    def run(self, number: int, member: int) -> Ints:
+        """Return int64[rows]: the run that a member walks, -1 for none."""
+        run = self.column("run", number)
+        run = np.where(run < 0, -1, run + int(self.index.members["run_offset"][member]))
+        _check_range("columns/run", run, -1, len(self.tables.run_first) - 2)
+        walked = run >= 0
+        last = self.pattern(number)[walked] + self.tables.most_kind[run[walked]]
+        _check_range("patterns of entries", last, 0, len(self.tables.period) - 1)
+        return run
+
+    def address(self, number: int) -> Ints:
+        """Return int64[rows]: address of each row, without its member's offset."""
+        record = self.index.lists[number]
+        address = self.column("base", number)
+        if record["step"]:
+            address = address + int(record["step"]) * self.column("of", number)
+        if record["run_step"]:
+            address = address + int(record["run_step"]) * self.column("run", number)
+        return address
+
+    def stalls(self, member: int) -> Array:
+        """Return a member's stalls."""
+        a, b = self.index.stall[member], self.index.stall[member + 1]
+        stalls: Array = self._columns["stalls"][a:b]
+        return stalls
+
+    def _in_time(self, start: Ints, shift: int = 0) -> Ints:
+        _check_range("start of rows", start, self.begin - shift, self.finish - shift)
+        return start
+
+    def slack(self, number: int, member: int) -> Ints:
+        """Return int64[rows]: a member's slack."""
+        n, which = self.rows(number), int(self.index.members["slack"][member])
+        if which < 0:
+            return np.zeros(n, np.int64)
+        key = "slack", number, which
+        if key not in self._cache:
+            at = self.index.column["slack"][number] + which * n
+            self._cache[key] = self._columns["slack"][at : at + n].astype(np.int64)
+        return self._cache[key]
+
+    def lengths(self, number: int, member: int) -> Ints:
+        """Return int64[rows]: cycles that a row's entries and the stalls between them take."""
+        pattern, tables = self.pattern(number), self.tables
+        if not self.index.lists["walks"][number]:
+            return tables.period[pattern]
+        length = np.zeros(self.rows(number), np.int64)
+        run = self.run(number, member)
+        add_entries(run, pattern, tables.run_first, tables.kind, tables.period, length)
+        stalls = self.stalls(member)
+        _check_range("stalls row", stalls["row"], 0, len(length) - 1)
+        np.add.at(length, stalls["row"].astype(np.int64), stalls["cycles"].astype(np.int64))
+        return length
+
+    def starts(self, number: int, member: int) -> tuple[Ints, int]:
+        """Return int64[rows] and a number of cycles to add: when a member's rows begin.
+
+        Arrays are shared between lists that follow each other without slack; do not change them.
+        """
+        record = self.index.lists[number]
+        leader, lag = int(record["leader"]), int(record["lag"])
+        key = "start", number, member
+        if leader >= 0 and not record["queues"]:
+            return self._follow(number, member, leader, lag)
+        if key in self._cache:
+            return self._cache[key], 0
+        length, slack = self.lengths(number, member), self.slack(number, member)
+        start = np.empty(self.rows(number), np.int64)
+        least = int(record["least"])
+        if leader < 0:
+            own_starts(length, slack, least, lag, start, self.begin)
+        else:
+            ready, shift = self._ready(number, member, leader)
+            queued_starts(length, slack, least, ready + (shift + lag), start, self.begin)
+        self._cache[key] = self._in_time(start)
+        return start, 0
+
+    def _follow(self, number: int, member: int, leader: int, lag: int) -> tuple[Ints, int]:
+        key = "start", number, member
+        if key not in self._cache:
+            ready, shift = self._ready(number, member, leader)
+            if self.index.members["slack"][member] < 0:
+                return self._in_time(ready, shift + lag), shift + lag
+            start = ready + (self.slack(number, member) + (shift + lag))
+            self._cache[key] = self._in_time(start)
+        return self._cache[key], 0
+
+    def _ready(self, number: int, member: int, leader: int) -> tuple[Ints, int]:
+        """Return the leader's start that each row follows."""
+        unit = self.index.members["unit"][member]
+        among = self.members(leader)
+        units = self.index.members["unit"][among.start : among.stop]
+        same = np.flatnonzero(units == unit)
+        start, shift = self.starts(leader, among.start + (int(same[0]) if len(same) else 0))
+        ahead = int(self.index.members["ahead"][member])
+        n = self.rows(number)
+        if self.index.lists["of"][number] == INHERITED:
+            if not ahead:
+                return start[:n], shift
+            if n + ahead <= len(start):
+                return start[ahead : n + ahead], shift
+        row = np.minimum(self.column("of", number) + ahead, len(start) - 1)
+        return start[row], shift
+
+    @cached_property
+    def numbers(self) -> range:
+        """Numbers of the segment's lists."""
+        return range(self.first, self.end)

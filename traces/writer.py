@@ -1,0 +1,282 @@
+"""The trace writer: buffers, commits, and the file at the end.
+
+While a run goes on, ``NAME.partial/`` holds what is finished, one shard for each commit and the
+run's own state of the last one. Killed at any moment, it loses what came after that.
+"""
+
+import json
+import os
+import shutil
+import time
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .lists import Lists
+from .schema import SCHEMA, SCHEMA_VERSION
+from .store import merge, shard_image, write_atomically
+
+try:
+    import fcntl
+except ImportError:  # not on every system
+    fcntl = None  # type: ignore[assignment]
+
+COMMIT_SECONDS = 2.0
+"""At most one commit in this time."""
+COMMIT_BYTES = 1 << 28
+"""Buffered bytes at which a commit does not wait for its time."""
+PARTIAL = ".partial"
+STATE = "state.npz"
+RUN = "run.json"
+LOCK = "lock"
+
+
+class TraceError(ValueError):
+    """A trace that cannot be written or read; one sentence with the way out."""
+
+
+def partial_of(path: Path) -> Path:
+    """Return the folder that holds a trace while it is written."""
+    return path.with_name(path.name + PARTIAL)
+
+
+def shards_of(folder: Path) -> list[Path]:
+    """Return a partial trace's shards in order, without gaps."""
+    found = []
+    while (shard := folder / f"{len(found):05d}.h5").exists():
+        found.append(shard)
+    return found
+
+
+class TraceWriter:
+    """Writes a trace.
+
+    Parameters
+    ----------
+    path : Path
+        The file to be.
+    attributes : dict
+        Of the file, but for ``complete``; a run is resumed only with equal ones.
+    force : bool
+        Whether to replace what is at the path.
+    resume : bool
+        Whether to go on from what an earlier run left.
+
+    Attributes
+    ----------
+    state : dict
+        Arrays that were given to the last commit of the run that is resumed; else empty.
+
+    Raises
+    ------
+    TraceError, OSError
+        When the path cannot be used, or another run writes to it.
+    """
+
+    def __init__(
+        self, path: Path, attributes: dict[str, Any], force: bool = False, resume: bool = False
+    ) -> None:
+        self._path, self._folder = path, partial_of(path)
+        self._attributes = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **attributes}
+        self._parts: dict[str, list[NDArray[Any]]] = {}
+        self._rows: dict[str, int] = {}
+        self._committed: dict[str, int] = {}
+        self._bytes = 0
+        self._shards = 0
+        self._time = time.monotonic()
+        self.state: dict[str, NDArray[Any]] = {}
+        self._lock: IO[str] | None = None
+        self._check_path(force)
+        self._take_lock()
+        try:
+            self._begin(force, resume)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _check_path(self, force: bool) -> None:
+        if self._path.is_dir():
+            raise TraceError(f"{self._path}: is a folder; name a file for the trace")
+        if self._path.exists() and not force:
+            raise TraceError(
+                f"{self._path}: exists; name another file, or replace it with --force"
+            )
+        if not self._path.parent.is_dir():
+            raise TraceError(
+                f"{self._path}: folder {self._path.parent} does not exist; make it first"
+            )
+
+    def _take_lock(self) -> None:
+        self._folder.mkdir(exist_ok=True)
+        self._lock = open(self._folder / LOCK, "w")
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise TraceError(
+                f"{self._path}: another run is writing this trace; wait for it, or name another "
+                "file"
+            ) from None
+
+    def _begin(self, force: bool, resume: bool) -> None:
+        shards = shards_of(self._folder)
+        if shards and not (resume or force):
+            raise TraceError(
+                f"{self._folder}: holds the unfinished trace of an earlier run; go on from it with "
+                "--resume, or begin anew with --force"
+            )
+        state = self._folder / STATE
+        if resume:
+            self._resume()
+        for shard in shards[self._shards :]:
+            shard.unlink()
+        if not self._shards:
+            state.unlink(missing_ok=True)
+            text = json.dumps(self._attributes, indent=1)
+            write_atomically(self._folder / RUN, text.encode())
+
+    def _resume(self) -> None:
+        state, before = read_state(self._folder)
+        if not state:
+            return
+        differing = [name for name, value in self._attributes.items() if before[name] != value]
+        if differing:
+            raise TraceError(
+                f"{self._folder}: is the unfinished trace of another run, with another "
+                f"{', '.join(differing)}; repeat that run to go on, or begin anew with --force"
+            )
+        self._shards = int(state.pop("shards"))
+        names = state.pop("tables").tolist()
+        self._rows = dict(zip(names, state.pop("rows").tolist(), strict=True))
+        self._committed = dict(self._rows)
+        self.state = state
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether an earlier run's commit is gone on from."""
+        return self._shards > 0
+
+    def rows(self, table: str) -> int:
+        """Return the number of rows of a table so far."""
+        return self._rows.get(table, 0)
+
+    def append(self, table: str, rows: NDArray[Any]) -> None:
+        """Append rows to a table."""
+        self._parts.setdefault(table, []).append(rows)
+        self._rows[table] = self._rows.get(table, 0) + len(rows)
+        self._bytes += rows.nbytes
+
+    def lists(self, segment: int) -> Lists:
+        """Return the lists of a new segment, to fill and to `take`."""
+        return Lists(segment, self.rows("lists"))
+
+    def take(self, lists: Lists) -> None:
+        """Append a segment's lists."""
+        for table, arrays in lists.parts.items():
+            for array in arrays:
+                self.append(table, array)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for a commit."""
+        return self._bytes > COMMIT_BYTES or time.monotonic() - self._time > COMMIT_SECONDS
+
+    def commit(self, state: dict[str, NDArray[Any]]) -> None:
+        """Bring what was appended to the disk, with what the run needs to go on from here.
+
+        Raises
+        ------
+        TraceError
+            When the disk is full or fails; the commits before are kept.
+        """
+        tables = {name: np.concatenate(parts) for name, parts in self._parts.items()}
+        first = {name: self._committed.get(name, 0) for name in tables}
+        image = shard_image(tables, first, {})
+        names = sorted(self._rows)
+        own = {
+            "shards": np.array(self._shards + 1),
+            "tables": np.array(names),
+            "rows": np.array([self._rows[name] for name in names], np.int64),
+        }
+        try:
+            write_atomically(self._folder / f"{self._shards:05d}.h5", image)
+            _write_arrays(self._folder / STATE, state | own)
+        except OSError as error:
+            raise self._failed(error) from None
+        self._shards += 1
+        self._committed = dict(self._rows)
+        self._parts, self._bytes = {}, 0
+        self._time = time.monotonic()
+
+    def _failed(self, error: OSError) -> TraceError:
+        kept = (
+            f"what was finished before is in {self._folder}; make room and go on with --resume"
+            if self._shards
+            else "make room, or name another place"
+        )
+        return TraceError(f"{self._path}: cannot be written ({error.strerror or error}); {kept}")
+
+    def finish(self, state: dict[str, NDArray[Any]]) -> None:
+        """Commit, merge the shards into the file, and remove the folder.
+
+        Raises
+        ------
+        TraceError
+            When the disk is full or fails; the shards are kept.
+        """
+        self.commit(state)
+        shards = shards_of(self._folder)
+        new = self._folder / "merged.h5"
+        try:
+            needed = sum(shard.stat().st_size for shard in shards)
+            if shutil.disk_usage(self._folder).free < needed:
+                raise OSError(28, f"{needed} bytes are needed")
+            merge(shards, new, self._attributes | {"complete": True})
+            os.replace(new, self._path)
+        except OSError as error:
+            new.unlink(missing_ok=True)
+            raise self._failed(error) from None
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Let go of the folder; what was committed stays."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        if self._folder.is_dir() and not shards_of(self._folder):
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def read_state(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return what the last commit of a partial trace kept, and the attributes of its run.
+
+    Raises
+    ------
+    TraceError
+        When either is damaged.
+    """
+    if not (folder / STATE).exists():
+        return {}, {}
+    try:
+        with np.load(folder / STATE) as arrays:
+            state = {name: arrays[name] for name in arrays.files}
+        attributes = json.loads((folder / RUN).read_text("utf-8"))
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise TraceError(
+            f"{folder}: is damaged ({error}); begin anew with --force"
+        ) from None
+    return state, attributes
+
+
+def _write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    buffer = BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_atomically(path, buffer.getvalue())
+
