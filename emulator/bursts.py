@@ -10,67 +10,90 @@ Array = NDArray[Any]
 
 
 @outer_kernel
-def event_starts(
-    pes: Array, message: Array, run: Array, pattern: Array, expected: Array, extra: int,
+def event_rows(
+    pes: Array, message: Array, run: Array, first_run: Array, pattern: Array, is_linear: int,
+    load_lag: int, mac_lag: int, begin: int, received_cycle: Array, taken_cycle: Array,
     bursts: Array, burst_cycle: Array, burst_first: Array, burst_count: Array,
     burst_message: Array, entry_of_row: Array, first_entry: Array, kind: Array, period: Array,
-    start: Array, n_stalls: Array, stall: Array,
-) -> None:  # fmt: skip
-    """Tell when each event's entries begin, and the stalls between them.
+    load_slack: Array, mac_slack: Array, n_stalls: Array, stall: Array,
+) -> int:  # fmt: skip
+    """Tell slack and stalls of the load and psum rows of PEs that are sent the same messages.
 
     Parameters
     ----------
     pes : int64[u]
-    message : int64[n]
-        Messages of the rows.
-    run, pattern : int64[u, n], int64[n]
-        Run of the layer (-1 for none) and first pattern of each row.
-    expected : int64[u, n]
-        Start of each row where it does not depend on the bursts.
-    extra : int
-        -1 when ``expected`` is the start, and what comes before the first entry is a stall; else
-        the start is that of the first burst, or, without one, as late as the row's before.
-    bursts : int64[P]
-    burst_cycle, burst_first, burst_count, burst_message : [P, capacity]
-        Of one kind of bursts.
+    message, run, pattern : int64[n]
+        Message, run (-1 for none) and first psum pattern of each row.
+    first_run : int64[u]
+        To be added to ``run``.
+    is_linear : int
+        Whether a row may take several cycles at the MACs; else it takes one.
+    load_lag, mac_lag : int
+        From arrival to the first row read, from there to the MACs, without delay.
+    begin : int
+        The layer's first cycle.
+    received_cycle, taken_cycle
+        Of `firemesh.emulator.state.Columns`.
+    bursts, burst_cycle, burst_first, burst_count, burst_message
+        Likewise; of kinds load and MAC.
     entry_of_row, first_entry, kind, period
-        Entries of weight rows, of runs; kinds of entries; periods of patterns.
-    start : int64[u, n]
-        Result.
-    n_stalls : int64[u]
-        Result.
-    stall : uint32[u, capacity, 3]
-        Result: row, entry, cycles.
+        Entries of weight rows and of runs; kinds of entries; periods of patterns.
+    load_slack, mac_slack : int32[u, n]
+        Results.
+    n_stalls : int64[2, u]
+        Result, of load and MAC.
+    stall : uint32[stalls, 3]
+        Result: row, entry, cycles; load's of all PEs, then MAC's. A row's first entry may stall at
+        load, whose row begins when the message is taken.
+
+    Returns
+    -------
+    int
+        Stalls of load.
     """
-    for u in range(len(pes)):
-        p = pes[u]
-        burst, n, lag = 0, 0, extra
-        for i in range(len(message)):
-            begin = expected[u, i] if extra < 0 else expected[u, i] + lag
-            is_first = True
-            cycle = begin
-            while burst < bursts[p] and burst_message[p, burst] == message[i]:
-                at = burst_cycle[p, burst]
-                entry = entry_of_row[burst_first[p, burst]] - first_entry[run[u, i]]
-                if is_first and extra >= 0:
-                    begin = cycle = at
-                    lag = at - expected[u, i]
-                if at > cycle:
-                    stall[u, n, 0], stall[u, n, 1], stall[u, n, 2] = i, entry, at - cycle
-                    n += 1
-                is_first = False
-                cycle = at
-                left = burst_count[p, burst]
-                entry += first_entry[run[u, i]]
-                while left > 0:
-                    taken = period[pattern[i] + kind[entry]]
-                    cycle += taken
-                    if taken > 0:
-                        left -= 1
-                    entry += 1
-                burst += 1
-            start[u, i] = begin
-        n_stalls[u] = n
+    total = n_load = 0
+    for stage in range(2):
+        for u in range(len(pes)):
+            p = pes[u]
+            burst, before, lag = 0, total, 0
+            free = begin
+            for i in range(len(message)):
+                start = taken_cycle[p, i] + 1
+                is_first = stage == 1
+                if is_first:
+                    start += mac_lag + lag
+                cycle = start
+                while burst < bursts[stage, p] and burst_message[stage, p, burst] == message[i]:
+                    at, row = burst_cycle[stage, p, burst], burst_first[stage, p, burst]
+                    count = burst_count[stage, p, burst]
+                    entry = entry_of_row[row]
+                    if is_first:
+                        lag += at - start
+                        start = cycle = at
+                        is_first = False
+                    if at > cycle:
+                        stall[total, 0], stall[total, 2] = i, at - cycle
+                        stall[total, 1] = entry - first_entry[run[i] + first_run[u]]
+                        total += 1
+                    cycle = at + count
+                    if stage == 1 and is_linear != 0:
+                        cycle = at
+                        while count > 0:
+                            taken = period[pattern[i] + kind[entry]]
+                            cycle += taken
+                            if taken > 0:
+                                count -= 1
+                            entry += 1
+                    burst += 1
+                if stage == 1:
+                    mac_slack[u, i] = lag
+                else:
+                    load_slack[u, i] = start - max(free, received_cycle[p + 1, i] + load_lag)
+                    free = max(cycle, start + 1)
+            n_stalls[stage, u] = total - before
+        if stage == 0:
+            n_load = total
+    return n_load
 
 
 @outer_kernel
@@ -122,8 +145,11 @@ def chunk_starts(
 
 
 @outer_kernel
-def best_ahead(leader: Array, of: Array, followers: Array, ahead: Array, candidates: int) -> None:
-    """Tell by how many of the leader's rows each follower runs behind a backed-up network.
+def arrivals(
+    leader: Array, of: Array, nodes: Array, received_cycle: Array, candidates: int,
+    ahead: Array, slack: Array,
+) -> None:  # fmt: skip
+    """Tell arrivals at PEs against departures from storage.
 
     Where flow control holds storage back, a PE's arrivals move with a later departure: as many
     messages later as wait between the two. The count with the most equal steps in a sample wins.
@@ -131,28 +157,33 @@ def best_ahead(leader: Array, of: Array, followers: Array, ahead: Array, candida
     Parameters
     ----------
     leader : int64[m]
-        Starts.
+        Departures.
     of : int64[n]
-        Leader's row of each row.
-    followers : int64[u, n]
-        Starts.
+        Departure of each message.
+    nodes : int64[u]
+    received_cycle : int64[N, capacity]
+    candidates : int
     ahead : int64[u]
         Result, in 0 .. candidates - 1.
-    candidates : int
+    slack : int32[u, n]
+        Result: cycles from departure ``of + ahead`` to arrival.
     """
     n, m = len(of), len(leader)
     first = max(1, n // 2 - 256)
     end = min(n, first + 512)
-    for u in range(len(followers)):
+    for u in range(len(nodes)):
+        node = nodes[u]
         best = -1
         for k in range(candidates):
             equal = 0
             for i in range(first, end):
                 now, before = min(of[i] + k, m - 1), min(of[i - 1] + k, m - 1)
                 step = leader[now] - leader[before]
-                if followers[u, i] - followers[u, i - 1] == step:
+                if received_cycle[node, i] - received_cycle[node, i - 1] == step:
                     equal += 1
             if equal > best:
                 best, ahead[u] = equal, k
             if equal == end - first:
                 break
+        for i in range(n):
+            slack[u, i] = received_cycle[node, i] - leader[min(of[i] + ahead[u], m - 1)]

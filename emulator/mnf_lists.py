@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..traces.decode import add_entries
+from ..traces.decode import ranks
 from ..traces.lists import STALLS, Lists
 from ..traces.schema import PACKET_SHIFT
 from .activations import volume
-from .bursts import best_ahead, chunk_starts, event_starts
+from .bursts import arrivals, chunk_starts, event_rows
 from .machine import Machine
 from .mnf import LayerRun, fired_packets
 from .mnf_patterns import READ, WRITE, Item, Patterns, StepPatterns, bias_item
@@ -118,6 +118,8 @@ class MnfLists:
         """Return the pattern of each packet at a node's door; sizes are flits."""
         flits = self._run.packets.flits[packets]
         op = WRITE if memory == NOC_INJECT else READ
+        if len(flits) and (flits == flits[0]).all():
+            return self._single(memory, op, int(flits[0]))
         sizes = np.unique(flits)
         numbers = np.array([self._single(memory, op, int(size)) for size in sizes], np.int64)
         return constant(numbers[np.searchsorted(sizes, flits)])
@@ -169,7 +171,7 @@ class MnfLists:
         run, lists = self._run, self._lists
         packets = self._by_source[: self._n_of_source[0]]
         message = run.packets.item[packets]
-        self._injected = run.packets.created[packets] - self._zero
+        self._injected = run.packets.created[packets]
         n_events = len(run.messages.event)
         is_event = message < n_events
         of_event = message[is_event]
@@ -187,7 +189,7 @@ class MnfLists:
             value[is_event] = run.messages.event[of_event, Event.CODE] - run.inputs.tensor.zero_point
             columns["value"] = value
         self._inject_list = lists.add(
-            Stream.INJECT, [0], len(packets), steps(self._injected)[None], columns=columns,
+            Stream.INJECT, [0], len(packets), steps(self._injected - self._zero)[None], columns=columns,
             least=1, step=1,
         )  # fmt: skip
         address, run_step = run.messages.address[of_event], 0
@@ -226,19 +228,12 @@ class MnfLists:
         return found
 
     def _class(self, pes: list[int], packets: NDArray[Any]) -> None:
-        columns = self._run.columns
-        message = self._run.packets.item[packets]
-        arrived = columns.received_cycle[np.array(pes) + 1, : len(packets)] - self._zero
-        push = self._arrive(pes, packets, message, arrived)
-        taken = columns.taken_cycle[pes, : len(packets)] - self._zero
-        self._multiply(pes, message, arrived, taken, push)
+        message = self._run.packets.item[packets].astype(np.int64)
+        self._multiply(pes, message, self._arrive(pes, packets, message))
 
-    def _arrive(
-        self, pes: list[int], packets: NDArray[Any], message: NDArray[Any], arrived: Ints
-    ) -> int:
+    def _arrive(self, pes: list[int], packets: NDArray[Any], message: Ints) -> int:
         """Add the lists of messages that arrive at PEs; return that of the event FIFOs' writes."""
-        lists, machine, n = self._lists, self._machine, len(packets)
-        nodes = np.array(pes) + 1
+        lists, n, nodes = self._lists, len(packets), np.array(pes) + 1
         serial = self._serial[packets]
         columns: dict[str, Any] = {"pattern": self._flit_patterns(NOC_EJECT, packets), "base": 0}
         of, step = serial, 1
@@ -248,26 +243,26 @@ class MnfLists:
             columns["base"] = (source << PACKET_SHIFT) + serial
         if not np.array_equal(of, np.arange(n)):
             columns["of"] = of
-        ahead = np.zeros(len(pes), np.int64)
-        best_ahead(self._injected, of, arrived, ahead, MOST_AHEAD)
-        row = np.minimum(of[None] + ahead[:, None], len(self._injected) - 1)
+        ahead, slack = np.zeros(len(pes), np.int64), np.empty((len(pes), n), np.int32)
+        received = self._run.columns.received_cycle
+        arrivals(self._injected, of, nodes, received, MOST_AHEAD, ahead, slack)
         eject = lists.add(
-            Stream.EJECT, nodes, n, arrived - self._injected[row], self._inject_list,
-            {"ahead": ahead}, columns=columns, step=step,
+            Stream.EJECT, nodes, n, slack, self._inject_list, {"ahead": ahead}, columns=columns,
+            step=step,
         )  # fmt: skip
-        depth = machine.pe.event_fifo
-        self._fifo = {
-            "step": MESSAGE_BYTES,
-            "modulo": MESSAGE_BYTES * depth,
-        }
-        self._fifo_member = {
-            "base_offset": self._run.fifo_base[pes] % depth * MESSAGE_BYTES,
-        }
+        pattern = self._single(Memory.EVENT_FIFO, WRITE, MESSAGE_BYTES)
         return lists.add(
-            Stream.PUSH, nodes, n, leader=eject, member=self._fifo_member,
-            columns={"base": 0, "pattern": self._single(Memory.EVENT_FIFO, WRITE, MESSAGE_BYTES)},
-            **self._fifo,
+            Stream.PUSH, nodes, n, leader=eject, member=self._fifo_places(pes),
+            columns={"base": 0, "pattern": pattern}, **self._fifo,
         )  # fmt: skip
+
+    @property
+    def _fifo(self) -> dict[str, int]:
+        """How the event FIFO's addresses go on from message to message."""
+        return {"step": MESSAGE_BYTES, "modulo": MESSAGE_BYTES * self._machine.pe.event_fifo}
+
+    def _fifo_places(self, pes: list[int]) -> dict[str, Ints]:
+        return {"base_offset": MESSAGE_BYTES * (self._run.fifo_base[pes] % self._machine.pe.event_fifo)}
 
     def _pointers(self, p: int, event: NDArray[Any]) -> Ints:
         """Return the PE's pointer, counted from its layer's first, of each event."""
@@ -279,106 +274,67 @@ class MnfLists:
         result: Ints = channel * strides[0] * strides[1] + event[:, Event.PHASE]
         return result
 
-    def _multiply(
-        self, pes: list[int], message: NDArray[Any], arrived: Ints, taken: Ints, push: int
-    ) -> None:
-        step, tables, n = self._run.step, self._tables, len(message)
+    def _multiply(self, pes: list[int], message: Ints, push: int) -> None:
+        """Add the lists of events that PEs take, load and multiply."""
+        step, tables, n, lists = self._run.step, self._tables, len(message), self._lists
         nodes = np.array(pes) + 1
         is_event = message < len(self._run.messages.event)
         event = self._run.messages.event[message[is_event]]
-        run, pattern, base = np.full((3, n), 0, np.int64)
+        run, pattern, base = np.zeros((3, n), np.int64)
         run[~is_event] = -1
         run[is_event] = self._pointers(pes[0], event)
         pattern[is_event], base[is_event] = tables.of_events(event), tables.bases(event)
-        first = step.rows.pointer_first[pes]
-        of_layer = np.where(is_event, run + first[:, None], -1)
-        load = taken + 1
-        stalls, n_stalls = self._starts(Burst.LOAD, pes, message, of_layer, pattern, load)[1:]
-        length = self._lengths(of_layer, pattern + tables.load)
-        length += self._stalled(stalls, n_stalls, n)
-        earliest = arrived + LOAD_LAG
-        earliest[:, 0] = np.maximum(earliest[:, 0], 0)
-        after = load[:, :-1] + np.maximum(length[:, :-1], 1)
-        earliest[:, 1:] = np.maximum(earliest[:, 1:], after)
-        runs = {"run_offset": tables.run + first}
+        runs = {"run_offset": tables.run + step.rows.pointer_first[pes]}
+        mac_lag = self._machine.pe.weight_latency_cycles + 2
+        slack, n_stalls, stalls = self._stages(pes, message, run, pattern, mac_lag)
         columns: dict[str, Any] = {"pattern": constant(pattern), "base": 0}
         if not self._is_plain:
             columns["run"] = run
-        of_load = self._lists.add(
-            Stream.LOAD, nodes, n, load - earliest, push, runs | {"stalls": n_stalls}, stalls,
+        load = lists.add(
+            Stream.LOAD, nodes, n, slack[0], push, runs | {"stalls": n_stalls[0]}, stalls[0],
             columns, walks=1, queues=1, least=1, lag=LOAD_LAG, pattern_offset=tables.load,
         )  # fmt: skip
         pop = self._single(Memory.EVENT_FIFO, READ, MESSAGE_BYTES)
-        self._lists.add(
-            Stream.POP, nodes, n, leader=of_load, member=self._fifo_member,
+        lists.add(
+            Stream.POP, nodes, n, leader=load, member=self._fifo_places(pes),
             columns={"pattern": pop, "base": 0}, lag=-1, **self._fifo,
         )  # fmt: skip
-        n_events = len(event)
-        of = None if is_event[:n_events].all() else np.flatnonzero(is_event)
+        of = None if is_event[: len(event)].all() else np.flatnonzero(is_event)
         pointer = self._single(Memory.POINTER, READ, POINTER_BYTES)
-        self._lists.add(
-            Stream.POINTER, nodes, n_events, leader=of_load,
+        lists.add(
+            Stream.POINTER, nodes, len(event), leader=load,
             member={"base_offset": POINTER_BYTES * step.pointer_base[pes]},
             columns={"pattern": pointer, "base": 0, "of": of}, lag=-1, run_step=POINTER_BYTES,
         )  # fmt: skip
-        lag = self._machine.pe.weight_latency_cycles + 2
-        start, stalls, n_stalls = self._starts(
-            Burst.MAC, pes, message, of_layer, pattern, load + lag
-        )
-        self._lists.add(
-            Stream.PSUM, nodes, n, start - load - lag, of_load, runs | {"stalls": n_stalls},
-            stalls, {"base": constant(base)}, walks=1, lag=lag,
-            pattern_offset=tables.psum,
+        lists.add(
+            Stream.PSUM, nodes, n, slack[1], load, runs | {"stalls": n_stalls[1]}, stalls[1],
+            {"base": constant(base)}, walks=1, lag=mac_lag, pattern_offset=tables.psum,
         )  # fmt: skip
 
-    def _starts(
-        self,
-        kind: Burst,
-        pes: list[int],
-        message: NDArray[Any],
-        run: Ints,
-        pattern: Ints,
-        expected: Ints,
-    ) -> tuple[Ints, NDArray[Any], Ints]:
-        """Return starts of rows, the stalls between entries, and their number by PE."""
+    def _stages(
+        self, pes: list[int], message: Ints, run: Ints, pattern: Ints, mac_lag: int
+    ) -> tuple[NDArray[np.int32], Ints, tuple[NDArray[Any], NDArray[Any]]]:
+        """Return slack and number of stalls by stage (load, MAC) and PE, and the stalls."""
         tables, columns = self._tables, self._run.columns
-        most = int(columns.bursts[kind, pes].max())
-        stall = np.empty((len(pes), most, 3), np.uint32)
-        n_stalls = np.zeros(len(pes), np.int64)
-        start = np.empty_like(expected)
-        block, extra = (tables.load, -1) if kind == Burst.LOAD else (tables.psum, 0)
-        event_starts(
-            np.array(pes), message.astype(np.int64), run, pattern + block,
-            expected + self._zero, extra, columns.bursts[kind], columns.burst_cycle[kind],
-            columns.burst_first[kind], columns.burst_count[kind], columns.burst_message[kind],
+        slack = np.empty((2, len(pes), len(message)), np.int32)
+        n_stalls = np.zeros((2, len(pes)), np.int64)
+        stall = np.empty((int(columns.bursts[:2, pes].sum()), 3), np.uint32)
+        n_load = event_rows(
+            np.array(pes), message, run, self._run.step.rows.pointer_first[pes],
+            pattern + tables.psum, int(self._run.step.mapping.is_linear), LOAD_LAG, mac_lag,
+            self._zero, columns.received_cycle, columns.taken_cycle, columns.bursts,
+            columns.burst_cycle, columns.burst_first, columns.burst_count, columns.burst_message,
             tables.entry_of_row, tables.first_entry, tables.entries.kind, self._periods,
-            start, n_stalls, stall,
+            slack[0], slack[1], n_stalls, stall,
         )  # fmt: skip
-        kept = np.concatenate([stall[u, :n] for u, n in enumerate(n_stalls)])
-        return start - self._zero, self._stall_rows(kept), n_stalls
+        of_load, of_mac = stall[:n_load], stall[n_load : int(n_stalls.sum())]
+        return slack, n_stalls, (self._stall_rows(of_load), self._stall_rows(of_mac))
 
     @staticmethod
     def _stall_rows(stall: NDArray[Any]) -> NDArray[Any]:
         rows = np.empty(len(stall), STALLS)
         rows["row"], rows["entry"], rows["cycles"] = stall.T
         return rows
-
-    def _lengths(self, run: Ints, pattern: Ints) -> Ints:
-        """Return int64[u, n]: cycles that the entries of rows take."""
-        length = np.zeros(run.shape, np.int64)
-        tables = self._tables
-        for u in range(len(run)):
-            add_entries(
-                run[u], pattern, tables.first_entry, tables.entries.kind, self._periods, length[u]
-            )
-        return length
-
-    @staticmethod
-    def _stalled(stalls: NDArray[Any], n_stalls: Ints, n: int) -> Ints:
-        total = np.zeros((len(n_stalls), n), np.int64)
-        member = np.repeat(np.arange(len(n_stalls)), n_stalls)
-        np.add.at(total, (member, stalls["row"]), stalls["cycles"])
-        return total
 
     # ---- PEs fire
 
@@ -499,14 +455,28 @@ class MnfLists:
         cycle = columns.received_cycle[0, : columns.received[0]][is_output]
         output = run.packets.item[fired_packets(run.packets, columns)]
         k, y, x = columns.fired_output[output, :3].astype(np.int64).T
-        _, height, width = volume(run.output.tensor)
+        channels, height, width = volume(run.output.tensor)
         address = np.empty(run.output.tensor.size, np.int64)
         address[run.output.flat] = run.output.address
+        base = address[(k * height + y) * width + x]
+        fields, where = self._appended(base, k if self._order == "channel" else y)
         self._lists.add(
             Stream.STORAGE_WRITE, [0], len(cycle), steps(cycle - self._zero)[None],
-            columns={
-                "base": address[(k * height + y) * width + x],
-                "pattern": self._single(Memory.STORAGE, WRITE, MESSAGE_BYTES),
-            },
-            least=1,
+            columns={"pattern": self._single(Memory.STORAGE, WRITE, MESSAGE_BYTES), **where},
+            least=1, **fields,
         )  # fmt: skip
+
+    @property
+    def _order(self) -> str:
+        return self._machine.storage.event_order
+
+    def _appended(
+        self, address: Ints, queue: Ints
+    ) -> tuple[dict[str, int], dict[str, NDArray[Any] | int]]:
+        """Return fields and columns of writes: to queues by row or channel, or as they are."""
+        channels, height, width = volume(self._run.output.tensor)
+        length = MESSAGE_BYTES * (height if self._order == "channel" else channels) * width
+        entry = address - queue * length - MESSAGE_BYTES * ranks(queue)
+        if self._order == "raster" or not len(entry) or (entry != entry[0]).any():
+            return {}, {"base": address}
+        return {"step": MESSAGE_BYTES, "queue_step": length}, {"base": int(entry[0]), "queue": queue}

@@ -189,7 +189,7 @@ def _whole_rows(step: MnfStep) -> Entries:
     place, mapping = step.rows.place.astype(np.int64), step.mapping
     n, width = place.shape[:2]
     size = place[:, :1, 3]
-    found, kind = _kinds(np.concatenate([place[:, :, :2].reshape(n, -1), size], axis=1))
+    found, kind = _kinds(np.concatenate([place[:, :, :2].reshape(n, 2 * width), size], axis=1))
     positions = [
         [
             ((int(key[2 * i]), int(key[2 * i + 1])), 0, int(key[-1]), i * mapping.filters)

@@ -248,8 +248,8 @@ class Recorder:
         for number, step in enumerate(self._steps):
             if not isinstance(step, MnfStep):
                 continue
-            values = step.rows.weight.reshape(len(step.rows.weight), -1)
-            parts.append(values.astype("<i2").ravel())
+            values = step.rows.weight.ravel()
+            parts.append(values.astype("<i2"))
             for p in range(self._plan.machine.n_pes):
                 first = int(step.rows.first[p])
                 places.append((number, p + 1, int(step.row_base[p]) * width, at + first * width))

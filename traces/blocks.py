@@ -92,12 +92,13 @@ class Member:
         record, own = index.lists[number], index.members[member]
         self._segment, self._number, self._member = segment, number, member
         self._shapes = shapes
-        self._walks = bool(record["walks"])
         self._modulo = int(record["modulo"])
         self._word = int(own["unit"]) | layer << 16
         self._offset = int(own["base_offset"])
         self._address, self._pattern = segment.address(number), segment.pattern(number)
-        self._run = segment.run(number, member) if self._walks else None
+        self._run, self._run_offset = (
+            segment.runs(number, member) if record["walks"] else (None, 0)
+        )
 
     @cached_property
     def _start(self) -> tuple[Ints, int]:
@@ -110,8 +111,8 @@ class Member:
         if self._run is None:
             return np.arange(len(self._pattern) + 1)
         first = self._segment.tables.run_first
-        count = np.where(self._run < 0, 0, first[self._run + 1] - first[self._run])
-        return np.concatenate([[0], np.cumsum(count)])
+        count = np.diff(first)[np.maximum(self._run, 0) + self._run_offset]
+        return np.concatenate([[0], np.cumsum(np.where(self._run < 0, 0, count))])
 
     @cached_property
     def _stalls(self) -> tuple[Ints, Ints, Ints]:
@@ -123,35 +124,39 @@ class Member:
         """Return the entries of rows ``first`` to ``end``."""
         (start, shift), rows = self._start, slice(first, end)
         cycle, address, pattern = start[rows], self._address[rows], self._pattern[rows]
-        if shift:
-            cycle = cycle + shift
-        if self._offset:
-            address = address + self._offset
         if self._run is None:
+            if shift:
+                cycle = cycle + shift
+            if self._offset:
+                address = address + self._offset
             nothing = np.zeros(len(cycle), np.int64)
             return Entries(cycle, address, pattern, nothing, nothing)
-        n, tables = self._edges[end] - self._edges[first], self._segment.tables
-        found = Entries(*(np.empty(n, np.int64) for _ in range(5)))
+        n, tables = int(self._edges[end] - self._edges[first]), self._segment.tables
+        found = Entries(*np.empty((5, n), np.int64))
         walk(
-            cycle, address, pattern, self._run[rows], tables.run_first, tables.kind, tables.a,
-            tables.b, tables.period, *self._stalls, first, *found,
+            cycle, shift, address, self._offset, pattern, self._run[rows], self._run_offset,
+            tables.run_first, tables.kind, tables.a, tables.b, tables.period, *self._stalls, first,
+            *found,
         )  # fmt: skip
         return found
 
-    @cached_property
     def counts(self) -> Ints:
-        """int64[rows]: accesses of each row."""
-        accesses = self._shapes.accesses
+        """Return int64[rows]: accesses of each row."""
+        accesses, tables = self._shapes.accesses, self._segment.tables
         if self._run is None:
             return accesses[self._pattern]
-        if not accesses.any():
-            return np.zeros(len(self._pattern), np.int64)
-        tables = self._segment.tables
         count = np.zeros(len(self._pattern), np.int64)
-        add_entries(
-            self._run, self._pattern, tables.run_first, tables.kind, accesses, count
-        )
+        if accesses.any():
+            add_entries(
+                self._run, self._run_offset, self._pattern, tables.run_first, tables.kind,
+                accesses, count,
+            )  # fmt: skip
         return count
+
+    @cached_property
+    def total(self) -> int:
+        """Accesses of all rows."""
+        return int(self.counts().sum())
 
     def fill(self, first: int, end: int, out: NDArray[np.uint64]) -> int:
         """Expand rows in their order; return how many accesses they are."""
@@ -201,14 +206,14 @@ def members(
             if units is None or unit in units:
                 found.append((unit, number, member))
     made = (Member(segment, n, m, shapes, layer) for _, n, m in sorted(found) if segment.rows(n))
-    return [member for member in made if member.counts.any()]
+    return [member for member in made if member.total]
 
 
 def in_storage_order(found: list[Member]) -> Iterator[NDArray[Any]]:
     """Yield blocks of accesses by unit, list and row."""
     for member in found:
-        edges = np.concatenate([[0], np.cumsum(member.counts)])
-        first, n = 0, len(member.counts)
+        edges = np.concatenate([[0], np.cumsum(member.counts())])
+        first, n = 0, len(edges) - 1
         while first < n:
             end = int(np.searchsorted(edges, edges[first] + BLOCK, "right")) - 1
             end = min(max(end, first + 1), n)

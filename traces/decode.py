@@ -16,20 +16,30 @@ MOST_ITEM_ACCESSES = 1 << 24
 """Accesses that all items together may repeat; more cannot be true."""
 
 
+def ranks(queue: Ints) -> Ints:
+    """Return int64[n]: how many rows before each one are of the same queue."""
+    order = np.argsort(queue, kind="stable")
+    ordered = queue[order]
+    rank = np.empty(len(queue), np.int64)
+    rank[order] = np.arange(len(queue)) - np.searchsorted(ordered, ordered)
+    return rank
+
+
 class Damaged(ValueError):
     """A trace whose tables contradict each other; what is wrong, without the file's name."""
 
 
 @kernel
 def add_entries(
-    run: Array, pattern: Array, first: Array, kind: Array, amount: Array, total: Array
+    run: Array, offset: int, pattern: Array, first: Array, kind: Array, amount: Array, total: Array
 ) -> None:
     """Add to int64[n] ``total`` the amounts of each row's entries.
 
     Parameters
     ----------
     run : int64[n]
-        Run of each row, -1 for none.
+        Run of each row less ``offset``, -1 for none.
+    offset : int
     pattern : int64[n]
         Pattern of an entry of kind 0.
     first : int64[n_runs + 1]
@@ -42,7 +52,7 @@ def add_entries(
     """
     for i in range(len(run)):
         if run[i] >= 0:
-            for entry in range(first[run[i]], first[run[i] + 1]):
+            for entry in range(first[run[i] + offset], first[run[i] + offset + 1]):
                 total[i] += amount[pattern[i] + kind[entry]]
 
 
@@ -250,30 +260,39 @@ class Segment:
 
     def pattern(self, number: int) -> Ints:
         """Return int64[rows]: the pattern of an entry of kind 0."""
-        record = self.index.lists[number]
-        pattern = self.column("pattern", number) + int(record["pattern_offset"])
-        _check_range("columns/pattern", pattern, 0, len(self.tables.period) - 1)
-        return pattern
+        key = "of pattern", number
+        if key not in self._cache:
+            offset = int(self.index.lists["pattern_offset"][number])
+            pattern = self.column("pattern", number) + offset
+            _check_range("columns/pattern", pattern, 0, len(self.tables.period) - 1)
+            self._cache[key] = pattern
+        return self._cache[key]
 
-    def run(self, number: int, member: int) -> Ints:
-        """Return int64[rows]: the run that a member walks, -1 for none."""
-        run = self.column("run", number)
-        run = np.where(run < 0, -1, run + int(self.index.members["run_offset"][member]))
-        _check_range("columns/run", run, -1, len(self.tables.run_first) - 2)
-        walked = run >= 0
-        last = self.pattern(number)[walked] + self.tables.most_kind[run[walked]]
+    def runs(self, number: int, member: int) -> tuple[Ints, int]:
+        """Return int64[rows] and a number to add: runs that a member walks, below 0 for none."""
+        run, offset = self.column("run", number), int(self.index.members["run_offset"][member])
+        _check_range("columns/run", run, -1, len(self.tables.run_first) - 2 - max(0, offset))
+        is_walked = run >= 0
+        last = self.pattern(number)[is_walked] + self.tables.most_kind[run[is_walked] + offset]
         _check_range("patterns of entries", last, 0, len(self.tables.period) - 1)
-        return run
+        return run, offset
 
     def address(self, number: int) -> Ints:
         """Return int64[rows]: address of each row, without its member's offset."""
-        record = self.index.lists[number]
-        address = self.column("base", number)
-        if record["step"]:
-            address = address + int(record["step"]) * self.column("of", number)
-        if record["run_step"]:
-            address = address + int(record["run_step"]) * self.column("run", number)
-        return address
+        key = "address", number
+        if key not in self._cache:
+            record = self.index.lists[number]
+            address = self.column("base", number)
+            if record["queue"] != INHERITED:
+                queue = self.column("queue", number)
+                address = address + int(record["queue_step"]) * queue
+                address += int(record["step"]) * ranks(queue)
+            elif record["step"]:
+                address = address + int(record["step"]) * self.column("of", number)
+            if record["run_step"]:
+                address = address + int(record["run_step"]) * self.column("run", number)
+            self._cache[key] = address
+        return self._cache[key]
 
     def stalls(self, member: int) -> Array:
         """Return a member's stalls."""
@@ -302,8 +321,8 @@ class Segment:
         if not self.index.lists["walks"][number]:
             return tables.period[pattern]
         length = np.zeros(self.rows(number), np.int64)
-        run = self.run(number, member)
-        add_entries(run, pattern, tables.run_first, tables.kind, tables.period, length)
+        run, offset = self.runs(number, member)
+        add_entries(run, offset, pattern, tables.run_first, tables.kind, tables.period, length)
         stalls = self.stalls(member)
         _check_range("stalls row", stalls["row"], 0, len(length) - 1)
         np.add.at(length, stalls["row"].astype(np.int64), stalls["cycles"].astype(np.int64))

@@ -37,17 +37,19 @@ class Entries(NamedTuple):
 
 @kernel
 def walk(
-    start: Array, address: Array, pattern: Array, run: Array, run_first: Array, kind: Array,
-    run_a: Array, run_b: Array, period: Array, stall_row: Array, stall_entry: Array,
-    stall_cycles: Array, row: int, of_cycle: Array, of_address: Array, of_pattern: Array,
-    of_a: Array, of_b: Array,
+    start: Array, shift: int, address: Array, offset: int, pattern: Array, run: Array,
+    run_offset: int, run_first: Array, kind: Array, run_a: Array, run_b: Array, period: Array, stall_row: Array,
+    stall_entry: Array, stall_cycles: Array, row: int, of_cycle: Array, of_address: Array,
+    of_pattern: Array, of_a: Array, of_b: Array,
 ) -> int:  # fmt: skip
     """Walk the runs of rows; return the number of entries.
 
     Parameters
     ----------
     start, address, pattern, run : int64[n]
-        Of rows ``row`` to ``row + n``.
+        Of rows ``row`` to ``row + n``; runs below 0 for none.
+    shift, offset, run_offset : int
+        Added to start, address and run.
     run_first, kind, run_a, run_b
         Runs and their entries.
     period : int64[n_patterns]
@@ -62,9 +64,9 @@ def walk(
     for i in range(len(start)):
         if run[i] < 0:
             continue
-        cycle = start[i]
-        first = run_first[run[i]]
-        for entry in range(first, run_first[run[i] + 1]):
+        cycle = start[i] + shift
+        first = run_first[run[i] + run_offset]
+        for entry in range(first, run_first[run[i] + run_offset + 1]):
             while (
                 stall < len(stall_row)
                 and stall_row[stall] == row + i
@@ -73,7 +75,7 @@ def walk(
                 cycle += stall_cycles[stall]
                 stall += 1
             of_cycle[n] = cycle
-            of_address[n] = address[i]
+            of_address[n] = address[i] + offset
             of_pattern[n] = pattern[i] + kind[entry]
             of_a[n] = run_a[entry]
             of_b[n] = run_b[entry]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .kernel import kernel
 from .schema import COLUMNS, INHERITED, dtype_of
 
 LISTS, MEMBERS, STALLS = dtype_of("lists"), dtype_of("members"), dtype_of("stalls")
@@ -25,22 +26,44 @@ Values = NDArray[Any] | int | None
 MOST_CYCLES = 2**31 - 1
 
 
-def _distinct(slack: NDArray[Any]) -> tuple[list[NDArray[Any]], list[int]]:
-    """Return the distinct rows of a matrix that are not zero, and which of them each row is."""
-    kept: list[NDArray[Any]] = []
-    which = []
-    for row in slack:
-        if not row.any():
-            which.append(-1)
-            continue
-        for number, known in enumerate(kept):
-            if np.array_equal(row, known):
-                which.append(number)
+@kernel
+def distinct(slack: NDArray[Any], which: NDArray[Any]) -> int:
+    """Tell which rows of a matrix are equal, and which are zero.
+
+    Parameters
+    ----------
+    slack : int32[n, rows]
+    which : int64[n]
+        Result: -1 for a row of zeros; else the number of the row among the distinct ones.
+
+    Returns
+    -------
+    int
+        Distinct rows.
+    """
+    found = 0
+    for i in range(len(slack)):
+        which[i] = -1
+        for j in range(slack.shape[1]):
+            if slack[i, j] != 0:
+                which[i] = found
                 break
-        else:
-            which.append(len(kept))
-            kept.append(row)
-    return kept, which
+        if which[i] < 0:
+            continue
+        for k in range(i):
+            if which[k] < 0 or which[k] == which[i]:
+                continue
+            is_equal = True
+            for j in range(slack.shape[1]):
+                if slack[i, j] != slack[k, j]:
+                    is_equal = False
+                    break
+            if is_equal:
+                which[i] = which[k]
+                break
+        if which[i] == found:
+            found += 1
+    return found
 
 
 class Lists:
@@ -129,9 +152,11 @@ class Lists:
         for name, value in fields.items():
             record[name] = value
         self._references(record, columns or {}, None)
-        kept, which = ([], [-1] * len(units)) if slack is None else _distinct(slack)
-        for column in kept:
-            self._column("slack", column, None)
+        which = np.full(len(units), -1, np.int64)
+        if slack is not None:
+            slack = np.ascontiguousarray(slack, np.int32)
+            for number in range(distinct(slack, which)):
+                self._append("columns/slack", slack[int(np.argmax(which == number))])
         self._members(units, which, member or {})
         if stalls is not None and len(stalls):
             self._append("stalls", stalls)

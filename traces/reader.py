@@ -486,7 +486,7 @@ class Trace:
         )
         counters = self.table("counters")
         most = counters["count"][counters["segment"] == number].sum(dtype=np.int64)
-        if sum(int(member.counts.sum()) for member in found) > most:
+        if sum(member.total for member in found) > most:
             raise Damaged(f"segment {number} holds more accesses than were counted")
         return found
 

@@ -49,14 +49,16 @@ COLUMNS = {
     "pattern": Column("<i4", False, 0),
     "run": Column("<i4", True, -1),
     "base": Column("<i8", True, 0),
+    "queue": Column("<i4", True, None),
     "kind": Column("<i4", False, 0),
     "value": Column("<i4", False, 0),
 }
 """Columns of list rows, by name.
 
 ``of`` row of the leader; ``slack`` cycles beyond the rule; ``pattern`` pattern of an entry of kind
-0; ``run`` the run that is walked, -1 for none; ``base`` address; ``kind`` kind of packet; ``value``
-the event's or output's code less its zero point.
+0; ``run`` the run that is walked, -1 for none; ``base`` address; ``queue`` the queue that the row is
+appended to; ``kind`` kind of packet; ``value`` the event's or output's code less its zero point.
+``of`` and ``queue`` are not inherited.
 """
 
 TEXT = "S"
@@ -157,10 +159,12 @@ TABLES: dict[str, Fields] = {
         ("pattern", "<i8"),
         ("run", "<i8"),
         ("base", "<i8"),
+        ("queue", "<i8"),
         ("kind", "<i8"),
         ("value", "<i8"),
         ("pattern_offset", "<u4"),
         ("step", "<i8"),
+        ("queue_step", "<i8"),
         ("run_step", "<i8"),
         ("modulo", "<u8"),
     ],

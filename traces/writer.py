@@ -195,7 +195,7 @@ class TraceWriter:
         TraceError
             When the disk is full or fails; the commits before are kept.
         """
-        tables = {name: np.concatenate(parts) for name, parts in self._parts.items()}
+        tables = {name: _joined(parts) for name, parts in self._parts.items()}
         first = {name: self._committed.get(name, 0) for name in tables}
         image = shard_image(tables, first, {})
         names = sorted(self._rows)
@@ -273,6 +273,13 @@ def read_state(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             f"{folder}: is damaged ({error}); begin anew with --force"
         ) from None
     return state, attributes
+
+
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """Return rows of one table, one after another; numpy looks at every field of every part."""
+    if len(parts) == 1:
+        return parts[0]
+    return np.frombuffer(b"".join(part.tobytes() for part in parts), parts[0].dtype)
 
 
 def _write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
