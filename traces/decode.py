@@ -12,6 +12,8 @@ from .schema import COLUMNS, INHERITED, OWN
 
 Array = NDArray[Any]
 Ints = NDArray[np.int64]
+AT_ONCE = 1 << 20
+"""Rows of a column up to which all of a segment are read together."""
 MOST_ITEM_ACCESSES = 1 << 24
 """Accesses that all items together may repeat; more cannot be true."""
 
@@ -217,6 +219,8 @@ class Segment:
         self.first, self.end = first, end
         self.begin, self.finish = begin, finish
         self._cache: dict[tuple[Any, ...], Ints] = {}
+        self._small: dict[str, Array | None] = {}
+        self._begins: dict[str, int] = {}
 
     def rows(self, number: int) -> int:
         """Return the number of rows of a list."""
@@ -237,8 +241,8 @@ class Segment:
         reference, n = int(self.index.lists[name][number]), self.rows(number)
         leader = int(self.index.lists["leader"][number])
         if reference == OWN:
-            at = self.index.column[name][number]
-            values: Ints = self._columns[name][at : at + n].astype(np.int64)
+            at = int(self.index.column[name][number])
+            values: Ints = self._slice(name, at, at + n).astype(np.int64)
             return self._checked(name, number, np.cumsum(values) if COLUMNS[name].is_delta else values)
         if reference < INHERITED:
             return self._checked(name, number, np.full(n, -2 - reference, np.int64))
@@ -296,9 +300,29 @@ class Segment:
 
     def stalls(self, member: int) -> Array:
         """Return a member's stalls."""
-        a, b = self.index.stall[member], self.index.stall[member + 1]
-        stalls: Array = self._columns["stalls"][a:b]
-        return stalls
+        return self._slice("stalls", *self.index.stall[member : member + 2].tolist())
+
+    def _slice(self, name: str, first: int, end: int) -> Array:
+        """Return rows of a table; where the segment has few of them all are read at once."""
+        if name not in self._small:
+            edges = self._edges(name)
+            is_small = edges[1] - edges[0] <= AT_ONCE
+            self._small[name] = self._columns[name][edges[0] : edges[1]] if is_small else None
+            self._begins[name] = edges[0]
+        small = self._small[name]
+        if small is None:
+            rows: Array = self._columns[name][first:end]
+            return rows
+        begin = self._begins[name]
+        return small[first - begin : end - begin]
+
+    def _edges(self, name: str) -> list[int]:
+        """Return the segment's first row in a table of rows, and the one after its last."""
+        if name == "stalls":
+            edges = self.index.stall[self.index.member[[self.first, self.end]]]
+        else:
+            edges = self.index.column[name][[self.first, self.end]]
+        return [int(edge) for edge in edges]
 
     def _in_time(self, start: Ints, shift: int = 0) -> Ints:
         _check_range("start of rows", start, self.begin - shift, self.finish - shift)
@@ -311,8 +335,8 @@ class Segment:
             return np.zeros(n, np.int64)
         key = "slack", number, which
         if key not in self._cache:
-            at = self.index.column["slack"][number] + which * n
-            self._cache[key] = self._columns["slack"][at : at + n].astype(np.int64)
+            at = int(self.index.column["slack"][number]) + which * n
+            self._cache[key] = self._slice("slack", at, at + n).astype(np.int64)
         return self._cache[key]
 
     def lengths(self, number: int, member: int) -> Ints:

@@ -14,10 +14,15 @@ from numpy.typing import NDArray
 from .blocks import Shapes, in_cycle_order, in_storage_order, members, shapes_of
 from .decode import Damaged, Index, Segment, Tables
 from .schema import (
+    ACCESS,
     ATTRIBUTES,
     COLUMNS,
+    DELIVERY,
+    INHERITED,
     NETWORK_MEMORIES,
     OPS,
+    PACKET,
+    PACKET_SHIFT,
     SCHEMA,
     SCHEMA_VERSION,
     TABLES,
@@ -89,6 +94,9 @@ class Trace:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._kept: dict[str, NDArray[Any]] = {}
+        self._shape: dict[tuple[frozenset[int], frozenset[int]], Shapes] = {}
+        self._last: tuple[int, Segment] | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         try:
             self._file = self._open()
@@ -223,6 +231,14 @@ class Trace:
         """
         if name not in TABLES:
             raise TraceError(f"table: must be one of {', '.join(TABLES)}, got {name}")
+        if name.startswith(("columns/", "weights/")):
+            return self._read(name)
+        if name not in self._kept:
+            self._kept[name] = self._read(name)
+            self._kept[name].flags.writeable = False
+        return self._kept[name]
+
+    def _read(self, name: str) -> NDArray[Any]:
         if name not in self._file:
             fields = TABLES[name]
             if fields[0][0] == "":
@@ -403,8 +419,18 @@ class Trace:
             ) from None
 
     def _segment(self, number: int) -> Segment:
-        lists = self._index.lists
-        first, end = np.searchsorted(lists["segment"], [number, number + 1])
+        if self._last is None or self._last[0] != number:
+            self._last = None
+            self._last = number, self._make_segment(number)
+        return self._last[1]
+
+    @cached_property
+    def _lists_of(self) -> NDArray[np.int64]:
+        """int64[segments + 1]: first list of each segment."""
+        return np.searchsorted(self._index.lists["segment"], np.arange(len(self.segments) + 1))
+
+    def _make_segment(self, number: int) -> Segment:
+        first, end = self._lists_of[number : number + 2]
         columns = {name: self._file.get(f"columns/{name}") for name in COLUMNS}
         stalls = self._file.get("stalls")
         columns["stalls"] = self.table("stalls") if stalls is None else stalls
@@ -420,11 +446,12 @@ class Trace:
             names = enumerate(self.memories)
             memories = {number for number, name in names if name not in NETWORK_MEMORIES}
         ops = _numbers(list(OPS), op, "op")
-        items = self._tables.items
-        wanted = np.isin(items["memory"], sorted(memories))
-        if ops is not None:
-            wanted &= np.isin(items["op"], sorted(ops))
-        return shapes_of(self._tables, wanted)
+        key = frozenset(memories), frozenset(range(len(OPS)) if ops is None else ops)
+        if key not in self._shape:
+            items = self._tables.items
+            wanted = np.isin(items["memory"], sorted(key[0])) & np.isin(items["op"], sorted(key[1]))
+            self._shape[key] = shapes_of(self._tables, wanted)
+        return self._shape[key]
 
     def accesses(
         self,
@@ -470,25 +497,109 @@ class Trace:
             record = self.segments[number]
             if record["cycle1"] <= low or record["cycle0"] >= high:
                 continue
-            found = self._guard(lambda: self._members(number, shapes, units))  # noqa: B023
-            blocks = (
-                in_cycle_order(found, low, high) if order == "cycle" else in_storage_order(found)
-            )
-            while (block := self._guard(lambda: next(blocks, None))) is not None:  # noqa: B023
+            for block in self._expanded(int(number), shapes, units, order, low, high):
                 if order == "storage" and cycles:
                     block = block[(block["cycle"] >= low) & (block["cycle"] < high)]
                 if len(block):
                     yield block
 
+    def _expanded(
+        self, number: int, shapes: Shapes, units: set[int] | None, order: str, low: int, high: int
+    ) -> Iterator[NDArray[Any]]:
+        """Yield the blocks of a segment."""
+        found = self._guard(lambda: self._members(number, shapes, units))
+        blocks = in_cycle_order(found, low, high) if order == "cycle" else in_storage_order(found)
+        while (block := self._guard(lambda: next(blocks, None))) is not None:
+            yield block
+
+    def _blocks(self, number: int, units: set[int]) -> Iterator[NDArray[Any]]:
+        """Yield all accesses of units in a segment, the network's doors included, by cycle."""
+        shapes = self._shapes(self.memories, None)
+        return self._expanded(number, shapes, units, "cycle", 0, 2**62)
+
+    @cached_property
+    def _counted(self) -> NDArray[np.int64]:
+        """int64[segments]: accesses that were counted."""
+        total = np.zeros(len(self.segments), np.int64)
+        counters = self.table("counters")
+        if len(counters) and counters["segment"].max() >= len(total):
+            raise Damaged("counters tell of segments that do not exist")
+        np.add.at(total, counters["segment"], counters["count"].astype(np.int64))
+        return total
+
     def _members(self, number: int, shapes: Shapes, units: set[int] | None) -> Any:
         found = members(
             self._segment(number), shapes, int(self.segments["layer"][number]), units
         )
-        counters = self.table("counters")
-        most = counters["count"][counters["segment"] == number].sum(dtype=np.int64)
+        most = self._counted[number]
         if sum(member.total for member in found) > most:
             raise Damaged(f"segment {number} holds more accesses than were counted")
         return found
+
+    # ---- packets
+
+    def packets(self, layer: Wanted = None, frame: int | None = None) -> Iterator[NDArray[Any]]:
+        """Yield the packets of each segment in order of creation.
+
+        Yields
+        ------
+        structured array
+            Of dtype `firemesh.traces.schema.PACKET`: the cycle in which it was offered to the
+            network, number and source (together its name in the segment), layer, flits, kind (a
+            row of table ``kinds``), and with ``values`` the event's value less its zero point.
+        """
+        for number in self._segment_numbers(frame, _numbers(self.layers, layer, "layer")):
+            yield self._packets_of(int(number))
+
+    def deliveries(self, layer: Wanted = None, frame: int | None = None) -> Iterator[NDArray[Any]]:
+        """Yield the arrivals of each segment's packets in order of cycles.
+
+        Yields
+        ------
+        structured array
+            Of dtype `firemesh.traces.schema.DELIVERY`: the cycle of the last flit, number and
+            source of the packet, unit, layer, flits.
+        """
+        for number in self._segment_numbers(frame, _numbers(self.layers, layer, "layer")):
+            yield self._deliveries_of(int(number))
+
+    def _packets_of(self, number: int) -> NDArray[Any]:
+        return self._guard(lambda: self._read_packets(number))  # type: ignore[no-any-return]
+
+    def _read_packets(self, number: int) -> NDArray[Any]:
+        segment, shapes = self._segment(number), self._shapes(NETWORK_MEMORIES[0], None)
+        index, parts = segment.index, []
+        for one in segment.numbers:
+            if index.lists["kind"][one] == INHERITED:
+                continue
+            pattern = segment.pattern(one)
+            if len(pattern) and (shapes.accesses[pattern] != 1).any():
+                raise Damaged("a row with a kind of packet stands for no packet")
+            for member in segment.members(one):
+                start, shift = segment.starts(one, member)
+                address = segment.address(one) + int(index.members["base_offset"][member])
+                rows = np.empty(len(start), PACKET)
+                rows["created"], rows["layer"] = start + shift, self.segments["layer"][number]
+                rows["source"], rows["number"] = address >> PACKET_SHIFT, address & 0xFFFFFFFF
+                rows["flits"] = shapes.item[shapes.first[pattern], 7] >> 32 & 0xFFFF
+                rows["kind"] = segment.column("kind", one)
+                rows["value"] = segment.column("value", one)
+                parts.append(rows)
+        packets = np.concatenate(parts) if parts else np.zeros(0, PACKET)
+        ordered: NDArray[Any] = packets[np.lexsort((packets["source"], packets["created"]))]
+        return ordered
+
+    def _deliveries_of(self, number: int) -> NDArray[Any]:
+        shapes = self._shapes(NETWORK_MEMORIES[1], None)
+        blocks = list(self._expanded(number, shapes, None, "cycle", 0, 2**62))
+        found = np.concatenate(blocks) if blocks else np.zeros(0, ACCESS)
+        rows = np.empty(len(found), DELIVERY)
+        for name in ("cycle", "unit", "layer"):
+            rows[name] = found[name]
+        rows["flits"] = found["size"]
+        rows["source"] = found["address"] >> np.uint64(PACKET_SHIFT)
+        rows["number"] = found["address"] & np.uint64(0xFFFFFFFF)
+        return rows
 
 
 def _reason(error: BaseException) -> str:

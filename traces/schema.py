@@ -225,6 +225,32 @@ ACCESS = np.dtype(
 """An access as readers get it, 24 bytes; address and size in bytes."""
 
 
+PACKET = np.dtype(
+    [
+        ("created", "<u8"),
+        ("number", "<u4"),
+        ("source", "<u2"),
+        ("layer", "<u2"),
+        ("flits", "<u2"),
+        ("kind", "u1"),
+        ("value", "<i4"),
+    ]
+)
+"""A packet as readers get it; with its source its number is its own in a segment."""
+
+DELIVERY = np.dtype(
+    [
+        ("cycle", "<u8"),
+        ("number", "<u4"),
+        ("source", "<u2"),
+        ("unit", "<u2"),
+        ("layer", "<u2"),
+        ("flits", "<u2"),
+    ]
+)
+"""A packet's arrival at a unit."""
+
+
 def dtype_of(name: str) -> np.dtype[Any]:
     """Return a table's dtype, string fields of length 1."""
     fields = TABLES[name]
