@@ -4,10 +4,12 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -15,14 +17,15 @@ from .. import __version__
 
 try:
     import typer
+
+    from .cli_trace import traces
+    from .console import console, group, progress, show_help, waiting
 except KeyboardInterrupt:
     sys.exit(130)
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from .machine import Machine
+    from .recorder import Recorder
     from .result import Result
     from .run import Emulation, Tally
 
@@ -30,34 +33,18 @@ MISMATCH = 1
 USER_ERROR = 2
 INTERRUPTED = 130
 MOST_SENTENCES = 20
-FILE_COLUMNS = 200
 COMPILER_CALLBACKS = "llvmlite.binding.executionengine"
 A_MODEL = "Name in the zoo, or path of an ONNX file."
 A_MACHINE = "Preset, or path of a YAML file."
 FIELD = re.compile(r"[a-z]+(_[a-z]+)*(\.[a-z]+(_[a-z]+)*)*")
 
 
-def _help(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
-
-
-def _group(what: str) -> typer.Typer:
-    return typer.Typer(
-        help=what,
-        callback=_help,
-        invoke_without_command=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-    )
-
-
-app = _group("Emulates event-driven sparse DNN accelerators, cycle by cycle.")
-machines = _group("Machine descriptions.")
-models = _group("Networks of the zoo.")
+app = group("Emulates event-driven sparse DNN accelerators, cycle by cycle.")
+machines = group("Machine descriptions.")
+models = group("Networks of the zoo.")
 app.add_typer(machines, name="machines")
 app.add_typer(models, name="models")
+app.add_typer(traces, name="trace")
 
 
 def _version(wanted: bool) -> None:
@@ -73,7 +60,7 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    _help(context)
+    show_help(context)
 
 
 def _changed(found: "Machine", settings: Sequence[str]) -> "Machine":
@@ -95,43 +82,6 @@ def _changed(found: "Machine", settings: Sequence[str]) -> "Machine":
         return found.replace(**changes)
     except MachineError as error:
         raise MachineError(f"--set on {error}") from None
-
-
-@contextmanager
-def _console() -> Iterator["Console"]:
-    """Print what is written to the console at the end; a file is not as narrow as a terminal."""
-    from rich.console import Console
-
-    console = Console(markup=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = FILE_COLUMNS
-    with console.capture() as shown:
-        yield console
-    typer.echo(re.sub(" +$", "", shown.get(), flags=re.MULTILINE), nl=False)
-
-
-def _progress() -> "Progress":
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("frame"),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("{task.description}", markup=False),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-
-
-def _waiting(what: str) -> AbstractContextManager[object]:
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    return console.status(what) if console.is_terminal else nullcontext()
 
 
 class _CtrlC:
@@ -202,6 +152,20 @@ def run(
     check: Annotated[
         bool, typer.Option("--check", help="Compare every tensor with the integer reference.")
     ] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.h5", help="Record every memory access and packet in this file."),
+    ] = None,
+    values: Annotated[
+        bool,
+        typer.Option("--values", help="With --trace: also record weights and values of events."),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="With --trace: go on from an unfinished trace.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --trace: replace what is there.")
+    ] = False,
 ) -> None:
     """Run a network on a machine and print cycles, slots and energy."""
     from ..models.zoo import load
@@ -210,43 +174,74 @@ def run(
 
     network = load(model)
     described = _changed(find_machine(machine), setting or [])
-    values, labels = find_frames(network, input, frames)
-    with _waiting("loading; the first time, kernels are compiled for about half a minute"):
+    inputs, labels = find_frames(network, input, frames)
+    with waiting("loading; the first time, kernels are compiled for about half a minute"):
         from .machine import MachineError
-        from .run import MODES, Emulation, Tally
+        from ..traces.writer import TraceError
+        from .run import MODES, Emulation, Tally, recording
     if mode not in MODES:
         raise MachineError(f"--mode: must be one of {', '.join(MODES)}, got {mode}")
+    recorded = {"values": values, "resume": resume, "force": force}
+    if trace is None and any(recorded.values()):
+        name = next(name for name, is_set in recorded.items() if is_set)
+        raise MachineError(f"--{name}: is of a trace; add --trace FILE.h5")
     emulation = Emulation(network, described)
     tally = Tally(emulation, mode)
     checked: dict[str, Any] = {"tensors_compared": 0, "differences": []} if check else {}
-    try:
-        _go_through(emulation, tally, values, checked, context.obj)
-        is_complete = True
-    except KeyboardInterrupt:
-        is_complete = False
+    failure: Exception | None = None
+    with recording(emulation, inputs, mode, _command(context), trace, **recorded) as recorder:
+        try:
+            _go_through(emulation, tally, inputs, checked, context.obj, recorder)
+            is_complete = True
+        except KeyboardInterrupt:
+            is_complete = False
+        except (TraceError, OSError) as error:
+            is_complete, failure = False, error
     result = tally.result()
     if result.frames:
         more = {"accuracy": _accuracy(result, labels), "is_complete": is_complete}
+        if trace and is_complete:
+            more["trace"] = {"path": str(trace), "bytes": trace.stat().st_size}
         _print(result, more | checked, as_json, setting or [])
-    _conclude(checked.get("differences", []), None if is_complete else result.frames)
+    if failure:
+        raise failure
+    _conclude(checked.get("differences", []), None if is_complete else result.frames, trace)
+
+
+def _command(context: typer.Context) -> str:
+    """Return the command for a trace: with every option that changes it, without folders."""
+    words = ["firemesh", "run"]
+    for name, value in sorted(context.params.items(), key=lambda item: item[0] != "model"):
+        if name in ("trace", "resume", "force", "as_json", "check") or value in (None, False, []):
+            continue
+        option = {"model": [], "setting": ["--set"]}.get(name, [f"--{name}"])
+        for one in value if isinstance(value, list | tuple) else [value]:
+            shown = [] if one is True else [os.path.basename(str(one)) or str(one)]
+            words += [*option, *shown]
+    return shlex.join(words)
 
 
 def _go_through(
-    emulation: "Emulation", tally: "Tally", values: Any, checked: dict[str, Any], ctrl_c: _CtrlC
+    emulation: "Emulation",
+    tally: "Tally",
+    values: Any,
+    checked: dict[str, Any],
+    ctrl_c: _CtrlC,
+    recorder: "Recorder | None",
 ) -> None:
     """Run the frames, show progress, and keep what is done when interrupted."""
     from .check import differences
 
     network, threshold = emulation.plan.network, emulation.plan.machine.threshold
-    with _progress() as bar:
+    with progress() as bar:
         task = bar.add_task("", total=len(values))
 
         def begin(number: int, layer: str) -> None:
             ctrl_c.check()
-            bar.update(task, description=layer)
+            bar.update(task, description=layer, completed=number)
 
         with ctrl_c.patience(True):
-            for frame in emulation.frames(values, begin):
+            for frame in emulation.frames(values, begin, recorder, tally):
                 if checked:
                     with ctrl_c.patience(False):
                         n, found = differences(network, frame, values[frame.number], threshold)
@@ -269,13 +264,24 @@ def _print(result: "Result", more: dict[str, Any], as_json: bool, changes: Seque
     if as_json:
         typer.echo(json.dumps(result.to_dict() | more, indent=1))
         return
-    with _console() as console:
-        show(result, console, more["accuracy"], changes)
+    with console() as page:
+        show(result, page, more["accuracy"], changes)
+    if "trace" in more:
+        accesses = sum(int(layer.counts.sum()) for layer in result.layers)
+        size = more["trace"]["bytes"]
+        typer.echo(f"trace: {accesses:,} accesses in {size:,} bytes, {more['trace']['path']}")
     if "differences" in more and not more["differences"]:
         typer.echo(f"check: {more['tensors_compared']} tensors equal the integer reference")
 
 
-def _conclude(wrong: list[str], interrupted_after: int | None) -> None:
+def partial_exists(trace: Path) -> bool:
+    """Tell whether an unfinished trace can be gone on from."""
+    from ..traces.writer import partial_of
+
+    return partial_of(trace).is_dir()
+
+
+def _conclude(wrong: list[str], interrupted_after: int | None, trace: Path | None) -> None:
     for sentence in wrong[:MOST_SENTENCES]:
         typer.echo(f"check: {sentence}", err=True)
     if len(wrong) > MOST_SENTENCES:
@@ -283,7 +289,8 @@ def _conclude(wrong: list[str], interrupted_after: int | None) -> None:
     if interrupted_after is not None:
         finished = f"the result is of the {interrupted_after} frames that were finished"
         nothing = "no frame was finished"
-        typer.echo(f"interrupted: {finished if interrupted_after else nothing}", err=True)
+        kept = "; --resume goes on with its trace" if trace and partial_exists(trace) else ""
+        typer.echo(f"interrupted: {finished if interrupted_after else nothing}{kept}", err=True)
         raise typer.Exit(INTERRUPTED)
     if wrong:
         raise typer.Exit(MISMATCH)
@@ -328,12 +335,12 @@ def models_show(
     from .tables import network_table
 
     network = load(name)
-    with _console() as console:
-        console.print(network_table(network))
+    with console() as page:
+        page.print(network_table(network))
         known = entry(network)
         if known:
-            console.print(f"{known.description}; {known.source}", highlight=False)
-            console.print(
+            page.print(f"{known.description}; {known.source}", highlight=False)
+            page.print(
                 f"accuracy on the held-back images: {100 * known.accuracy_float:.2f} % float, "
                 f"{100 * known.accuracy_int8:.2f} % int8",
                 highlight=False,

@@ -36,6 +36,10 @@ def _is_emulators(error: Exception) -> bool:
 
     if isinstance(error, ModelError | MachineError | MappingError):
         return True
+    from ..traces.writer import TraceError
+
+    if isinstance(error, TraceError):
+        return True
     from ..noc.network import NetworkError
     from .mnf import EngineError
 

@@ -186,7 +186,9 @@ class MnfLists:
             columns["run"] = runs
         if with_values:
             value = np.zeros(len(packets), np.int64)
-            value[is_event] = run.messages.event[of_event, Event.CODE] - run.inputs.tensor.zero_point
+            value[is_event] = (
+                run.messages.event[of_event, Event.CODE] - run.inputs.tensor.zero_point
+            )
             columns["value"] = value
         self._inject_list = lists.add(
             Stream.INJECT, [0], len(packets), steps(self._injected - self._zero)[None], columns=columns,
@@ -262,7 +264,9 @@ class MnfLists:
         return {"step": MESSAGE_BYTES, "modulo": MESSAGE_BYTES * self._machine.pe.event_fifo}
 
     def _fifo_places(self, pes: list[int]) -> dict[str, Ints]:
-        return {"base_offset": MESSAGE_BYTES * (self._run.fifo_base[pes] % self._machine.pe.event_fifo)}
+        return {
+            "base_offset": MESSAGE_BYTES * (self._run.fifo_base[pes] % self._machine.pe.event_fifo)
+        }
 
     def _pointers(self, p: int, event: NDArray[Any]) -> Ints:
         """Return the PE's pointer, counted from its layer's first, of each event."""
@@ -479,4 +483,7 @@ class MnfLists:
         entry = address - queue * length - MESSAGE_BYTES * ranks(queue)
         if self._order == "raster" or not len(entry) or (entry != entry[0]).any():
             return {}, {"base": address}
-        return {"step": MESSAGE_BYTES, "queue_step": length}, {"base": int(entry[0]), "queue": queue}
+        return {"step": MESSAGE_BYTES, "queue_step": length}, {
+            "base": int(entry[0]),
+            "queue": queue,
+        }

@@ -75,9 +75,7 @@ class Runs:
         self.first: list[NDArray[Any]] = [np.zeros(1, np.int64)]
         self.entries: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []
 
-    def add(
-        self, first: NDArray[Any], kind: NDArray[Any], a: NDArray[Any], b: NDArray[Any]
-    ) -> int:
+    def add(self, first: NDArray[Any], kind: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> int:
         """Add runs, ``first`` int64[n + 1] their entries; return the first one's number."""
         number = self.n_runs
         self.first.append(first[1:] + self.n_entries)
@@ -269,9 +267,7 @@ class StepPatterns:
         for touch in touches:
             for kind in range(self.n_kinds):
                 patterns.add(*self._psum(touch, kind))
-        self.run = runs.add(
-            self.first_entry, self.entries.kind, self.entries.a, self.entries.b
-        )
+        self.run = runs.add(self.first_entry, self.entries.kind, self.entries.a, self.entries.b)
         self._fire(order, patterns, runs)
 
     def _module(self, low_y: Any, low_x: Any) -> Any:

@@ -24,7 +24,7 @@ from .mnf_patterns import READ, WRITE, Item, Patterns, Runs, StepPatterns, bias_
 from .pe import INDEX_BYTES, MESSAGE_BYTES, POINTER_BYTES
 from .plan import MnfStep, Plan
 from .result import LayerResult
-from .slots import BUSY, Cause
+from .slots import BUSY, IDLE, Cause
 from .state import Kind, Memory
 
 State = dict[str, NDArray[Any]]
@@ -103,7 +103,7 @@ class Recorder:
         resume: bool = False,
     ) -> None:
         self._plan, self._values = plan, values
-        machine = plan.machine
+        machine, prices = plan.machine, energy.table(plan.machine.energy)
         attributes = {
             "program_version": __version__,
             "machine": machine.to_yaml(),
@@ -111,6 +111,11 @@ class Recorder:
             "network_digest": plan.network.digest,
             "seed": 0,
             "clock_hz": machine.clock_hz,
+            "multipliers": machine.pe.multipliers,
+            "flit_bits": machine.noc.flit_bits,
+            "mac_pj": prices.mac_pj,
+            "flit_pj": machine.noc.flit_bits * prices.hop_bit_pj,
+            "idle_cycle_pj": prices.idle_fraction * energy.active_cycle_pj(machine, prices),
             "values": values,
             **about,
         }
@@ -185,6 +190,7 @@ class Recorder:
                 id=np.arange(len(Cause)),
                 name=[cause.name.lower() for cause in Cause],
                 is_busy=[cause in BUSY for cause in Cause],
+                is_idle=[cause in IDLE for cause in Cause],
             ),
             "kinds": table(
                 "kinds", id=np.arange(len(Kind)), name=[kind.name.lower() for kind in Kind]
@@ -299,7 +305,9 @@ class Recorder:
 
     def _counters(self, segment: int, run: LayerRun | HostRun, result: LayerResult) -> None:
         unit, memory, op = np.nonzero(result.counts)
-        parts = [(unit, memory, op, result.counts[unit, memory, op], result.bytes[unit, memory, op])]
+        parts = [
+            (unit, memory, op, result.counts[unit, memory, op], result.bytes[unit, memory, op])
+        ]
         if isinstance(run, LayerRun):
             nodes = np.arange(len(result.link_flits))
             packets = run.packets

@@ -96,9 +96,7 @@ class Member:
         self._word = int(own["unit"]) | layer << 16
         self._offset = int(own["base_offset"])
         self._address, self._pattern = segment.address(number), segment.pattern(number)
-        self._run, self._run_offset = (
-            segment.runs(number, member) if record["walks"] else (None, 0)
-        )
+        self._run, self._run_offset = segment.runs(number, member) if record["walks"] else (None, 0)
 
     @cached_property
     def _start(self) -> tuple[Ints, int]:
@@ -189,9 +187,7 @@ class Member:
     ) -> None:
         """Expand entries to the places that the cursors of their cycles tell."""
         shapes = self._shapes
-        place(
-            *entries, shapes.first, shapes.item, self._word, self._modulo, low, high, cursor, out
-        )
+        place(*entries, shapes.first, shapes.item, self._word, self._modulo, low, high, cursor, out)
 
 
 def members(

@@ -243,7 +243,9 @@ class Segment:
         if reference == OWN:
             at = int(self.index.column[name][number])
             values: Ints = self._slice(name, at, at + n).astype(np.int64)
-            return self._checked(name, number, np.cumsum(values) if COLUMNS[name].is_delta else values)
+            return self._checked(
+                name, number, np.cumsum(values) if COLUMNS[name].is_delta else values
+            )
         if reference < INHERITED:
             return self._checked(name, number, np.full(n, -2 - reference, np.int64))
         default = COLUMNS[name].default

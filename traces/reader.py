@@ -160,7 +160,12 @@ class Trace:
             )
         for name, kind in ATTRIBUTES.items():
             value = attributes.get(name)
-            kinds = {str: str, int: int | np.integer, bool: bool | np.bool_}[kind]
+            kinds = {
+                str: str,
+                int: int | np.integer,
+                float: float | np.floating,
+                bool: bool | np.bool_,
+            }[kind]
             if not isinstance(value, kinds):
                 raise TraceError(
                     f"{self.path}: attribute {name} is missing or no {kind.__name__}; "
@@ -174,8 +179,10 @@ class Trace:
             dataset = self._file[name]
             if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1:
                 raise TraceError(f"{self.path}: {name} is not a table; make the trace again")
-            found = {"": dataset.dtype} if dataset.dtype.names is None else dict(
-                (field, dataset.dtype[field]) for field in dataset.dtype.names
+            found = (
+                {"": dataset.dtype}
+                if dataset.dtype.names is None
+                else dict((field, dataset.dtype[field]) for field in dataset.dtype.names)
             )
             same = set(found) == {field for field, _ in fields} and all(
                 found[field].kind == "S" if kind == TEXT else found[field] == np.dtype(kind)
@@ -220,6 +227,11 @@ class Trace:
     def complete(self) -> bool:
         """Whether the run came to its end."""
         return bool(self.attribute("complete"))
+
+    @property
+    def bytes(self) -> int:
+        """Size of the file."""
+        return int(self._file.id.get_filesize())
 
     def table(self, name: str) -> NDArray[Any]:
         """Return a table as it is in the file, see ``docs/trace-format.md``; text as bytes.
@@ -382,6 +394,38 @@ class Trace:
         """Return flits over links, added up by any of frame, layer, link."""
         return self._totals("flits", by, ("count",), {"link": "links"})
 
+    def energy(self, by: Sequence[str] = ("layer",)) -> list[dict[str, Any]]:
+        """Return energy in pJ by component: each memory, MAC, NoC and idle.
+
+        Parameters
+        ----------
+        by : sequence of str
+            Of frame and layer.
+        """
+        unknown = [name for name in by if name not in ("frame", "layer")]
+        if unknown:
+            raise TraceError(f"by: must be of frame, layer, got {unknown[0]}")
+        found: dict[tuple[Any, ...], dict[str, float]] = {}
+
+        def add(row: Any, component: str, pj: float) -> None:
+            parts = found.setdefault(tuple(row[name].item() for name in by), {})
+            parts[component] = parts.get(component, 0.0) + pj
+
+        memories = dict(zip(self.memories, self.table("memories"), strict=True))
+        for row in self.counters((*by, "memory", "op")):
+            if row["memory"] not in NETWORK_MEMORIES:
+                price = memories[row["memory"]][f"{row['op']}_byte_pj"]
+                add(row, str(row["memory"]), float(row["bytes"] * price))
+        causes = dict(zip(self.causes, self.table("causes"), strict=True))
+        idle = self.attribute("idle_cycle_pj") / self.attribute("multipliers")
+        for row in self.slots((*by, "cause")):
+            cause = causes[row["cause"]]
+            add(row, "mac", float(row["count"] * cause["is_busy"] * self.attribute("mac_pj")))
+            add(row, "idle", float(row["count"] * cause["is_idle"] * idle))
+        for row in self.flits(by):
+            add(row, "noc", float(row["count"] * self.attribute("flit_pj")))
+        return [dict(zip(by, key, strict=True)) | parts for key, parts in found.items()]
+
     # ---- accesses
 
     @cached_property
@@ -528,9 +572,7 @@ class Trace:
         return total
 
     def _members(self, number: int, shapes: Shapes, units: set[int] | None) -> Any:
-        found = members(
-            self._segment(number), shapes, int(self.segments["layer"][number]), units
-        )
+        found = members(self._segment(number), shapes, int(self.segments["layer"][number]), units)
         most = self._counted[number]
         if sum(member.total for member in found) > most:
             raise Damaged(f"segment {number} holds more accesses than were counted")

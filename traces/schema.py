@@ -82,7 +82,7 @@ TABLES: dict[str, Fields] = {
         ("write_byte_pj", "<f8"),
     ],
     "links": [("id", "<u4"), ("source", "<u2"), ("target", "<u2")],
-    "causes": [("id", "u1"), ("name", TEXT), ("is_busy", "u1")],
+    "causes": [("id", "u1"), ("name", TEXT), ("is_busy", "u1"), ("is_idle", "u1")],
     "kinds": [("id", "u1"), ("name", TEXT)],
     "streams": [("id", "u1"), ("name", TEXT), ("doc", TEXT)],
     "layers": [
@@ -205,11 +205,20 @@ ATTRIBUTES = {
     "command": str,
     "seed": int,
     "clock_hz": int,
+    "multipliers": int,
+    "flit_bits": int,
+    "mac_pj": float,
+    "flit_pj": float,
+    "idle_cycle_pj": float,
     "frames": int,
     "complete": bool,
     "values": bool,
 }
-"""Attributes of the file and their types."""
+"""Attributes of the file and their types.
+
+``multipliers`` are those of a PE; ``mac_pj`` is the energy of a multiplier's slot that is busy,
+``flit_pj`` of a flit over a link, ``idle_cycle_pj`` of a PE's cycle with idle slots.
+"""
 
 ACCESS = np.dtype(
     [

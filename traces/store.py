@@ -51,7 +51,9 @@ def _set(file: h5py.File, attributes: Attributes) -> None:
         file.attrs[name] = value
 
 
-def shard_image(tables: Mapping[str, Table], first: Mapping[str, int], attributes: Attributes) -> bytes:
+def shard_image(
+    tables: Mapping[str, Table], first: Mapping[str, int], attributes: Attributes
+) -> bytes:
     """Return a shard as the bytes of an HDF5 file.
 
     Parameters

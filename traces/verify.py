@@ -309,8 +309,9 @@ def _slots(trace: Trace, number: int) -> Iterator[str]:
     is_pe = trace.table("units")["kind"] == b"pe"
     record = trace.segments[number]
     cycles = int(record["cycle1"] - record["cycle0"])
-    if (total[~is_pe] != 0).any() or len(set(total[is_pe].tolist())) > 1 or (total % cycles).any():
-        yield f"slots of its PEs are not the same whole number in each of {cycles} cycles"
+    wanted = cycles * trace.attribute("multipliers") * is_pe
+    for unit in np.flatnonzero(total != wanted):
+        yield f"slots of unit {trace.units[unit]} are {total[unit]}, must be {wanted[unit]}"
 
 
 def _packets(trace: Trace, number: int, report: Report) -> Iterator[str]:
@@ -341,4 +342,3 @@ def _packets(trace: Trace, number: int, report: Report) -> Iterator[str]:
     kinds = len(trace.table("kinds"))
     if len(sent) and sent["kind"].max() >= kinds:
         yield f"packet kind {sent['kind'].max()} does not exist; there are {kinds}"
-

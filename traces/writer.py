@@ -102,9 +102,7 @@ class TraceWriter:
         if self._path.is_dir():
             raise TraceError(f"{self._path}: is a folder; name a file for the trace")
         if self._path.exists() and not force:
-            raise TraceError(
-                f"{self._path}: exists; name another file, or replace it with --force"
-            )
+            raise TraceError(f"{self._path}: exists; name another file, or replace it with --force")
         if not self._path.parent.is_dir():
             raise TraceError(
                 f"{self._path}: folder {self._path.parent} does not exist; make it first"
@@ -269,9 +267,7 @@ def read_state(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             state = {name: arrays[name] for name in arrays.files}
         attributes = json.loads((folder / RUN).read_text("utf-8"))
     except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise TraceError(
-            f"{folder}: is damaged ({error}); begin anew with --force"
-        ) from None
+        raise TraceError(f"{folder}: is damaged ({error}); begin anew with --force") from None
     return state, attributes
 
 
@@ -286,4 +282,3 @@ def _write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     buffer = BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     write_atomically(path, buffer.getvalue())
-
