@@ -176,8 +176,8 @@ def run(
     described = _changed(find_machine(machine), setting or [])
     inputs, labels = find_frames(network, input, frames)
     with waiting("loading; the first time, kernels are compiled for about half a minute"):
-        from .machine import MachineError
         from ..traces.writer import TraceError
+        from .machine import MachineError
         from .run import MODES, Emulation, Tally, recording
     if mode not in MODES:
         raise MachineError(f"--mode: must be one of {', '.join(MODES)}, got {mode}")
@@ -199,7 +199,7 @@ def run(
             is_complete, failure = False, error
     result = tally.result()
     if result.frames:
-        more = {"accuracy": _accuracy(result, labels), "is_complete": is_complete}
+        more: dict[str, Any] = {"accuracy": _accuracy(result, labels), "is_complete": is_complete}
         if trace and is_complete:
             more["trace"] = {"path": str(trace), "bytes": trace.stat().st_size}
         _print(result, more | checked, as_json, setting or [])

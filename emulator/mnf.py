@@ -286,8 +286,9 @@ def _run_engine(
 
 def fired_packets(packets: Packets, columns: Columns) -> NDArray[np.int32]:
     """Return the packets of outputs in their order of arrival at storage."""
-    arrived: NDArray[np.int32] = columns.received_packet[0, : columns.received[0]]
-    return arrived[packets.kind[arrived] == Kind.FIRED]
+    packet = columns.received_packet[0, : columns.received[0]]
+    found: NDArray[np.int32] = packet[packets.kind[packet] == Kind.FIRED]
+    return found
 
 
 def run_layer(

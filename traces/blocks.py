@@ -96,6 +96,7 @@ class Member:
         self._word = int(own["unit"]) | layer << 16
         self._offset = int(own["base_offset"])
         self._address, self._pattern = segment.address(number), segment.pattern(number)
+        self._run: Ints | None
         self._run, self._run_offset = segment.runs(number, member) if record["walks"] else (None, 0)
 
     @cached_property
@@ -115,7 +116,7 @@ class Member:
     @cached_property
     def _stalls(self) -> tuple[Ints, Ints, Ints]:
         stalls = self._segment.stalls(self._member)
-        row, entry, cycles = (stalls[name].astype(np.int64) for name in stalls.dtype.names)
+        row, entry, cycles = (stalls[name].astype(np.int64) for name in ("row", "entry", "cycles"))
         return row, entry, cycles
 
     def entries(self, first: int, end: int) -> Entries:

@@ -27,7 +27,7 @@ def ranks(queue: Ints) -> Ints:
     return rank
 
 
-class Damaged(ValueError):
+class DamageError(ValueError):
     """A trace whose tables contradict each other; what is wrong, without the file's name."""
 
 
@@ -109,27 +109,27 @@ class Tables:
         return most
 
     def check(self, n_memories: int) -> None:
-        """Raise `Damaged` unless every number in the tables points into the others."""
+        """Raise `DamageError` unless every number in the tables points into the others."""
         _check_edges("patterns/first", self.first, len(self.items), len(self.period))
         _check_edges("runs/first", self.run_first, len(self.kind), None)
         if not len(self.kind) == len(self.a) == len(self.b):
-            raise Damaged("runs/kind, runs/a and runs/b differ in length")
+            raise DamageError("runs/kind, runs/a and runs/b differ in length")
         items = self.items
         _check_range("patterns/items memory", items["memory"], 0, n_memories - 1)
         _check_range("patterns/items op", items["op"], 0, 1)
         if items["count"].sum(dtype=np.int64) > MOST_ITEM_ACCESSES:
-            raise Damaged("patterns/items count is too large")
+            raise DamageError("patterns/items count is too large")
 
 
 def _check_edges(name: str, edges: Ints, total: int, n: int | None) -> None:
     is_whole = len(edges) > 0 and edges[0] == 0 and edges[-1] == total
     if not is_whole or (np.diff(edges) < 0).any() or (n is not None and len(edges) != n + 1):
-        raise Damaged(f"{name} does not divide its table")
+        raise DamageError(f"{name} does not divide its table")
 
 
 def _check_range(name: str, values: Array, least: int, most: int) -> None:
     if len(values) and not (least <= values.min() and values.max() <= most):
-        raise Damaged(f"{name} is {values.min()} to {values.max()}, must be {least} to {most}")
+        raise DamageError(f"{name} is {values.min()} to {values.max()}, must be {least} to {most}")
 
 
 class Index:
@@ -156,7 +156,7 @@ class Index:
         self.column["slack"] = _edges(rows * self.n_slack)
 
     def check(self, sizes: dict[str, int], n_segments: int, n_units: int) -> None:
-        """Raise `Damaged` unless lists, members and columns fit each other.
+        """Raise `DamageError` unless lists, members and columns fit each other.
 
         Parameters
         ----------
@@ -169,27 +169,29 @@ class Index:
         expected["stalls"] = self.stall[-1]
         for name, n in expected.items():
             if sizes.get(name, 0) != n:
-                raise Damaged(f"{name} has {sizes.get(name, 0)} rows, the lists tell of {n}")
+                raise DamageError(f"{name} has {sizes.get(name, 0)} rows, the lists tell of {n}")
         if self.member[-1] != len(members):
-            raise Damaged(f"members has {len(members)} rows, the lists tell of {self.member[-1]}")
+            raise DamageError(
+                f"members has {len(members)} rows, the lists tell of {self.member[-1]}"
+            )
         segment = lists["segment"].astype(np.int64)
         _check_range("lists segment", segment, 0, n_segments - 1)
         _check_range("members unit", members["unit"], 0, n_units - 1)
         if (np.diff(segment) < 0).any():
-            raise Damaged("lists are not in the order of segments")
+            raise DamageError("lists are not in the order of segments")
         leader = lists["leader"].astype(np.int64)
         follows = np.flatnonzero(leader != -1)
         _check_range("lists leader", leader, -1, len(lists) - 1)
         if (leader >= np.arange(len(lists))).any():
-            raise Damaged("lists leader does not come before its follower")
+            raise DamageError("lists leader does not come before its follower")
         if (segment[leader[follows]] != segment[follows]).any():
-            raise Damaged("lists leader belongs to another segment")
+            raise DamageError("lists leader belongs to another segment")
         rows = lists["rows"].astype(np.int64)
         plain = follows[lists["of"][follows] == INHERITED]
         if (rows[plain] > rows[leader[plain]]).any():
-            raise Damaged("lists rows is more than the leader has")
+            raise DamageError("lists rows is more than the leader has")
         if (lists["members"][leader[follows]] == 0).any():
-            raise Damaged("lists leader has no members")
+            raise DamageError("lists leader has no members")
 
 
 def _edges(counts: Array) -> Ints:

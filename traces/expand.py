@@ -38,9 +38,9 @@ class Entries(NamedTuple):
 @kernel
 def walk(
     start: Array, shift: int, address: Array, offset: int, pattern: Array, run: Array,
-    run_offset: int, run_first: Array, kind: Array, run_a: Array, run_b: Array, period: Array, stall_row: Array,
-    stall_entry: Array, stall_cycles: Array, row: int, of_cycle: Array, of_address: Array,
-    of_pattern: Array, of_a: Array, of_b: Array,
+    run_offset: int, run_first: Array, kind: Array, run_a: Array, run_b: Array, period: Array,
+    stall_row: Array, stall_entry: Array, stall_cycles: Array, row: int, of_cycle: Array,
+    of_address: Array, of_pattern: Array, of_a: Array, of_b: Array,
 ) -> int:  # fmt: skip
     """Walk the runs of rows; return the number of entries.
 

@@ -11,19 +11,19 @@ A list is what some units, its members, do in the same order; each member has it
 is the segment's first cycle. The leader's start is that of the same unit, or of its first member.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .kernel import kernel
-from .schema import COLUMNS, INHERITED, dtype_of
+from .schema import COLUMNS, INHERITED, OWN, dtype_of
 
 LISTS, MEMBERS, STALLS = dtype_of("lists"), dtype_of("members"), dtype_of("stalls")
 REFERENCES = tuple(name for name in COLUMNS if name != "slack")
 Values = NDArray[Any] | int | None
-MOST_CYCLES = 2**31 - 1
+FIRST = np.zeros(1, np.int64)
 
 
 @kernel
@@ -66,6 +66,22 @@ def distinct(slack: NDArray[Any], which: NDArray[Any]) -> int:
     return found
 
 
+class Rule(NamedTuple):
+    """How a list's rows become starts and addresses; fields of the table of lists."""
+
+    walks: int = 0
+    """Whether a row walks its run; else it is one entry of kind 0."""
+    queues: int = 0
+    least: int = 0
+    lag: int = 0
+    pattern_offset: int = 0
+    step: int = 0
+    """Bytes from a row's address to the next one's, by ``of`` or place in the queue."""
+    queue_step: int = 0
+    run_step: int = 0
+    modulo: int = 0
+
+
 class Lists:
     """The lists of a segment.
 
@@ -83,47 +99,55 @@ class Lists:
 
     def __init__(self, segment: int, first: int) -> None:
         self._segment = segment
-        self._first = self.n_lists = first
+        self._n_lists = first
         self.parts: dict[str, list[NDArray[Any]]] = {}
 
     def _append(self, table: str, array: NDArray[Any]) -> None:
         self.parts.setdefault(table, []).append(array)
 
-    def _column(self, name: str, values: NDArray[Any], rows: NDArray[Any] | None) -> None:
+    def _column(self, name: str, values: NDArray[Any], first: NDArray[Any]) -> None:
+        """Append a column of lists that begin at the rows ``first``."""
         column = COLUMNS[name]
         array = values.astype(column.dtype)
         if column.is_delta and len(array):
-            array[1:] = np.diff(values)
-            if rows is not None:
-                first = np.cumsum(rows) - rows
-                first = first[rows > 0]
-                array[first] = values[first]
+            array[1:] -= array[:-1].copy()
+            array[first] = values[first]
         self._append(f"columns/{name}", array)
 
-    def _references(
-        self, record: NDArray[Any], columns: dict[str, Values], rows: NDArray[Any] | None
-    ) -> None:
+    def _record(
+        self,
+        stream: int,
+        rows: int,
+        members: int,
+        leader: int,
+        rule: Rule,
+        columns: Mapping[str, Values],
+        first: NDArray[Any],
+    ) -> tuple[int, ...]:
+        references = []
         for name in REFERENCES:
             values = columns.get(name)
             if values is None:
-                record[name] = INHERITED
+                references.append(INHERITED)
             elif isinstance(values, np.ndarray):
-                record[name] = 0
-                self._column(name, values, rows)
+                references.append(OWN)
+                self._column(name, values, first)
             else:
-                record[name] = -2 - values
+                references.append(-2 - values)
+        start = (self._segment, stream, rule.walks, rule.queues, rule.least, rule.lag, rows, leader)
+        return (*start, members, *references, *rule[4:])
 
     def add(
         self,
         stream: int,
         units: Sequence[int] | NDArray[Any],
         rows: int,
+        rule: Rule,
+        columns: Mapping[str, Values],
         slack: NDArray[Any] | None = None,
         leader: int = -1,
-        member: dict[str, Any] | None = None,
+        member: Mapping[str, Any] | None = None,
         stalls: NDArray[Any] | None = None,
-        columns: dict[str, Values] | None = None,
-        **fields: int,
     ) -> int:
         """Add a list; return its number.
 
@@ -133,6 +157,9 @@ class Lists:
         units : int[n]
             Its members.
         rows : int
+        rule : Rule
+        columns : dict
+            Columns of the rows: an array, or a number for every row; without it the leader's.
         slack : int[n, rows], optional
             Zero by default; equal ones are stored once.
         leader : int
@@ -141,17 +168,8 @@ class Lists:
             ``ahead``, ``run_offset``, ``base_offset``, ``stalls``; each a number or int[n].
         stalls : STALLS[...], optional
             Of all members, one after another.
-        columns : dict, optional
-            Columns of the rows: an array, a number for every row, or absent.
-        **fields
-            Other fields of the list.
         """
-        record = np.zeros(1, LISTS)
-        record["segment"], record["stream"], record["rows"] = self._segment, stream, rows
-        record["leader"], record["members"] = leader, len(units)
-        for name, value in fields.items():
-            record[name] = value
-        self._references(record, columns or {}, None)
+        record = self._record(stream, rows, len(units), leader, rule, columns, FIRST[:rows])
         which = np.full(len(units), -1, np.int64)
         if slack is not None:
             slack = np.ascontiguousarray(slack, np.int32)
@@ -160,12 +178,12 @@ class Lists:
         self._members(units, which, member or {})
         if stalls is not None and len(stalls):
             self._append("stalls", stalls)
-        self._append("lists", record)
-        self.n_lists += 1
-        return self.n_lists - 1
+        self._append("lists", np.array([record], LISTS))
+        self._n_lists += 1
+        return self._n_lists - 1
 
     def _members(
-        self, units: Sequence[int] | NDArray[Any], which: Any, member: dict[str, Any]
+        self, units: Sequence[int] | NDArray[Any], which: Any, member: Mapping[str, Any]
     ) -> None:
         members = np.zeros(len(units), MEMBERS)
         members["unit"], members["slack"] = units, which
@@ -178,32 +196,33 @@ class Lists:
         stream: int,
         units: NDArray[Any],
         rows: NDArray[Any],
+        rule: Rule,
+        columns: Mapping[str, Values],
         slack: NDArray[Any] | None = None,
         leaders: NDArray[Any] | None = None,
-        member: dict[str, Any] | None = None,
+        member: Mapping[str, Any] | None = None,
         stalls: NDArray[Any] | None = None,
-        columns: dict[str, Values] | None = None,
-        **fields: Any,
     ) -> NDArray[Any]:
         """Add a list for each unit; arrays of rows hold those of all lists, one after another.
+
+        No list may be empty. Parameters as for `add`.
 
         Returns
         -------
         int64[n]
             The lists' numbers.
         """
-        n = len(units)
-        record = np.zeros(n, LISTS)
-        record["segment"], record["stream"], record["rows"] = self._segment, stream, rows
-        record["leader"], record["members"] = -1 if leaders is None else leaders, 1
-        for name, value in fields.items():
-            record[name] = value
-        self._references(record, columns or {}, rows)
+        n, first = len(units), np.cumsum(rows) - rows
+        one = self._record(stream, 0, 1, -1, rule, columns, first)
+        record = np.array([one], LISTS).repeat(n)
+        record["rows"] = rows
+        if leaders is not None:
+            record["leader"] = leaders
         if slack is not None:
-            self._column("slack", slack, rows)
+            self._column("slack", slack, first)
         self._members(units, -1 if slack is None else 0, member or {})
         if stalls is not None and len(stalls):
             self._append("stalls", stalls)
         self._append("lists", record)
-        self.n_lists += n
-        return np.arange(self.n_lists - n, self.n_lists)
+        self._n_lists += n
+        return np.arange(self._n_lists - n, self._n_lists)

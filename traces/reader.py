@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import Shapes, in_cycle_order, in_storage_order, members, shapes_of
-from .decode import Damaged, Index, Segment, Tables
+from .decode import DamageError, Index, Segment, Tables
 from .schema import (
     ACCESS,
     ATTRIBUTES,
@@ -29,7 +29,7 @@ from .schema import (
     TEXT,
 )
 from .store import merge
-from .writer import STATE, TraceError, partial_of, read_state, shards_of
+from .writer import TraceError, partial_of, read_state, shards_of
 
 Wanted = str | int | Sequence[str | int] | None
 
@@ -455,7 +455,7 @@ class Trace:
         """Call; tell what is damaged with the file's name."""
         try:
             return call()
-        except Damaged as error:
+        except DamageError as error:
             raise TraceError(f"{self.path}: is damaged: {error}; make the trace again") from None
         except (OSError, KeyError) as error:
             raise TraceError(
@@ -567,7 +567,7 @@ class Trace:
         total = np.zeros(len(self.segments), np.int64)
         counters = self.table("counters")
         if len(counters) and counters["segment"].max() >= len(total):
-            raise Damaged("counters tell of segments that do not exist")
+            raise DamageError("counters tell of segments that do not exist")
         np.add.at(total, counters["segment"], counters["count"].astype(np.int64))
         return total
 
@@ -575,7 +575,7 @@ class Trace:
         found = members(self._segment(number), shapes, int(self.segments["layer"][number]), units)
         most = self._counted[number]
         if sum(member.total for member in found) > most:
-            raise Damaged(f"segment {number} holds more accesses than were counted")
+            raise DamageError(f"segment {number} holds more accesses than were counted")
         return found
 
     # ---- packets
@@ -616,7 +616,7 @@ class Trace:
                 continue
             pattern = segment.pattern(one)
             if len(pattern) and (shapes.accesses[pattern] != 1).any():
-                raise Damaged("a row with a kind of packet stands for no packet")
+                raise DamageError("a row with a kind of packet stands for no packet")
             for member in segment.members(one):
                 start, shift = segment.starts(one, member)
                 address = segment.address(one) + int(index.members["base_offset"][member])

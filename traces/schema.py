@@ -56,8 +56,8 @@ COLUMNS = {
 """Columns of list rows, by name.
 
 ``of`` row of the leader; ``slack`` cycles beyond the rule; ``pattern`` pattern of an entry of kind
-0; ``run`` the run that is walked, -1 for none; ``base`` address; ``queue`` the queue that the row is
-appended to; ``kind`` kind of packet; ``value`` the event's or output's code less its zero point.
+0; ``run`` the run that is walked, -1 for none; ``base`` address; ``queue`` the queue that the row
+is appended to; ``kind`` kind of packet; ``value`` the event's or output's code less its zero point.
 ``of`` and ``queue`` are not inherited.
 """
 

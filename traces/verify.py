@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .decode import Damaged, Segment
+from .decode import DamageError, Segment
 from .kernel import kernel
 from .reader import Trace
 from .schema import NETWORK_MEMORIES, OPS, TABLES
@@ -133,7 +133,7 @@ class _Memories:
         self.bank_bytes = np.maximum(table["bank_bytes"].astype(np.int64), 1)
         banks = np.where(self.bytes > 0, -(-self.bytes // self.bank_bytes), 1)
         if banks.sum() > MOST_BANKS:
-            raise Damaged("memories tell of too many banks")
+            raise DamageError("memories tell of too many banks")
         self.first = np.cumsum(banks) - banks
         self.n_banks = int(banks.sum())
         self.ports = np.stack([table["read_ports"], table["write_ports"]], 1).astype(np.int64)
@@ -170,7 +170,7 @@ def verify(trace: Trace, progress: Callable[[int, int], None] | None = None) -> 
                 progress(number, len(trace.segments))
             _check_segment(trace, number, memories, report)
             report.segments += 1
-    except (TraceError, Damaged) as error:
+    except (TraceError, DamageError) as error:
         report.add(str(error))
     return report
 

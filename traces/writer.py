@@ -46,7 +46,7 @@ def partial_of(path: Path) -> Path:
 
 def shards_of(folder: Path) -> list[Path]:
     """Return a partial trace's shards in order, without gaps."""
-    found = []
+    found: list[Path] = []
     while (shard := folder / f"{len(found):05d}.h5").exists():
         found.append(shard)
     return found

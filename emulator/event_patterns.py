@@ -1,4 +1,4 @@
-"""What the accesses of MNF layers look like: patterns and runs, made once for a plan.
+"""What the accesses of an event look like: patterns and runs of a layer, made once.
 
 A row of a PE's load or psum list is one event. It walks the weight rows of the event's channel and
 phase, the run; each row is an entry (with packed weights each weight is one, and then the row). An
@@ -8,81 +8,21 @@ falls: both together are the pattern, its accesses.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..encoders.events import axis_reach
-from .fire import FireOrder
-from .machine import Machine, Pe
+from .machine import Machine
 from .mapping import Mapping
-from .pe import BIAS_BYTES, INDEX_BYTES, PSUM_BYTES
+from .patterns import READ, WRITE, Item, Patterns, Runs
+from .pe import INDEX_BYTES, PSUM_BYTES
 from .plan import MnfStep
 from .rows import NO_SLOT
 from .state import Event, Memory
 
-READ, WRITE = 0, 1
 MAC_WRITE_CYCLES = 2
-FIRE_WRITE_CYCLES = 1
-
-
-class Item(NamedTuple):
-    """Accesses of a pattern; fields as in the trace's table ``patterns/items``."""
-
-    memory: int
-    op: int
-    size: int
-    cycle: int = 0
-    address: int = 0
-    a_step: int = 0
-    b_step: int = 0
-    count: int = 1
-    cycle_step: int = 0
-    address_step: int = 0
-    operand: int = 0
-    operand_a_step: int = 0
-    operand_step: int = 0
-
-
-class Patterns:
-    """The patterns of a trace, in the order in which they were added."""
-
-    def __init__(self) -> None:
-        self.first, self.period = [0], list[int]()
-        self.items: list[Item] = []
-        self._single: dict[Item, int] = {}
-
-    def add(self, items: list[Item], period: int) -> int:
-        """Add a pattern; return its number."""
-        self.items += items
-        self.first.append(len(self.items))
-        self.period.append(period)
-        return len(self.period) - 1
-
-    def single(self, item: Item) -> int:
-        """Return the pattern of one item and a period of one cycle."""
-        if item not in self._single:
-            self._single[item] = self.add([item], 1)
-        return self._single[item]
-
-
-class Runs:
-    """The runs of a trace."""
-
-    def __init__(self) -> None:
-        self.n_runs = self.n_entries = 0
-        self.first: list[NDArray[Any]] = [np.zeros(1, np.int64)]
-        self.entries: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []
-
-    def add(self, first: NDArray[Any], kind: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> int:
-        """Add runs, ``first`` int64[n + 1] their entries; return the first one's number."""
-        number = self.n_runs
-        self.first.append(first[1:] + self.n_entries)
-        self.entries.append((kind, a, b))
-        self.n_runs += len(first) - 1
-        self.n_entries += len(kind)
-        return number
 
 
 @dataclass(frozen=True)
@@ -224,11 +164,12 @@ def _single_weights(step: MnfStep, width: int) -> Entries:
     columns[:, of_weight] = kind, number[row] * width + at, slot // mapping.filters
     columns[:, first[1:] - 1] = len(found) + set_of_row, number, np.zeros_like(number)
     is_row = [False] * len(found) + [True] * len(sets)
-    return Entries(*columns, first, positions, is_row)
+    kinds, a, b = columns
+    return Entries(kinds, a, b, first, positions, is_row)
 
 
-class StepPatterns:
-    """Patterns and runs of a layer.
+class EventPatterns:
+    """Patterns and runs of a layer's events.
 
     Attributes
     ----------
@@ -241,15 +182,9 @@ class StepPatterns:
     first_entry : int64[n_pointers + 1]
         First entry of each run of the layer.
     entries : Entries
-    fire_run : int
-        The run of a chunk's scan steps.
-    fire : dict
-        Words per position -> first pattern of the block [kinds of steps].
     """
 
-    def __init__(
-        self, step: MnfStep, machine: Machine, order: FireOrder, patterns: Patterns, runs: Runs
-    ) -> None:
+    def __init__(self, step: MnfStep, machine: Machine, patterns: Patterns, runs: Runs) -> None:
         self._step, self._pe = step, machine.pe
         pe, mapping = machine.pe, step.mapping
         is_ideal = pe.weights == "ideal"
@@ -268,7 +203,6 @@ class StepPatterns:
             for kind in range(self.n_kinds):
                 patterns.add(*self._psum(touch, kind))
         self.run = runs.add(self.first_entry, self.entries.kind, self.entries.a, self.entries.b)
-        self._fire(order, patterns, runs)
 
     def _module(self, low_y: Any, low_x: Any) -> Any:
         """Return what of the first position's module its axes do not tell."""
@@ -280,7 +214,7 @@ class StepPatterns:
         """Return int64[y classes, x classes, modules] and an event of each class."""
         n_modules = self._pe.modules if self._step.mapping.is_linear else 1
         found = np.full((*(len(axis.example) for axis in self._axes), n_modules), -1, np.int64)
-        touches = []
+        touches: list[Touch] = []
         for y, row in enumerate(self._examples(0)):
             for x, column in enumerate(self._examples(1)):
                 for low_y, tap_y, jump_y in row:
@@ -379,44 +313,3 @@ class StepPatterns:
             ]
         period = max(1, *wanted) if touched and self.entries.is_row[kind] else 0
         return items, period if mapping.is_linear else min(period, 1)
-
-    def _fire(self, order: FireOrder, patterns: Patterns, runs: Runs) -> None:
-        mapping, pe = self._step.mapping, self._pe
-        module, word = mapping.place(order.step[:, 0], order.step[:, 1])
-        n_steps = len(order.step_first) - 1
-        sets: dict[tuple[int, ...], int] = {}
-        kind = np.empty(n_steps, np.int64)
-        for step in range(n_steps):
-            span = slice(order.step_first[step], order.step_first[step + 1])
-            kind[step] = sets.setdefault(tuple(module[span].tolist()), len(sets))
-        self.fire_run = runs.add(
-            np.array([0, n_steps]), kind, np.zeros(n_steps, np.int64), word[order.step_first[:-1]]
-        )
-        sizes = sorted(set((-(-order.chunk[:, 1] // pe.lanes)).tolist()))
-        self.fire = {
-            words: [patterns.add(_scan(pe, modules, words), 1) for modules in sets][0]
-            for words in sizes
-        }
-
-
-def _scan(pe: Pe, modules: tuple[int, ...], words: int) -> list[Item]:
-    """Return the items of a scan step: words are read, and cleared in the next cycle."""
-    size = PSUM_BYTES * (1 if pe.fire_lanes == 1 else pe.lanes)
-    items = []
-    for module in modules:
-        item = Item(
-            Memory.PSUM,
-            READ,
-            size,
-            address=module * pe.psum_bank_bytes,
-            b_step=PSUM_BYTES * pe.lanes,
-            count=words,
-            address_step=pe.psum_bank_bytes,
-        )
-        items += [item, item._replace(op=WRITE, cycle=FIRE_WRITE_CYCLES)]
-    return items
-
-
-def bias_item(size: int) -> Item:
-    """Return the bias read of a chunk of filters."""
-    return Item(Memory.BIAS, READ, BIAS_BYTES * size)

@@ -1,0 +1,130 @@
+"""The streams of a trace, and what the makers of its lists share."""
+
+from enum import IntEnum
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..noc.router import Packets
+from ..traces.lists import STALLS
+from .patterns import READ, WRITE, Item, Patterns
+from .state import Memory
+
+NOC_INJECT, NOC_EJECT = len(Memory), len(Memory) + 1
+"""Numbers in the trace of the nodes' doors to the network, after the memories."""
+
+Ints = NDArray[np.int64]
+
+
+class Stream(IntEnum):
+    """What a list stands for; numbers as in the trace."""
+
+    INJECT = 0
+    STORAGE_READ = 1
+    EJECT = 2
+    PUSH = 3
+    LOAD = 4
+    POP = 5
+    POINTER = 6
+    PSUM = 7
+    FIRE = 8
+    BIAS = 9
+    SEND = 10
+    COLLECT = 11
+    STORAGE_WRITE = 12
+    HOST_READ = 13
+    HOST_WRITE = 14
+
+
+STREAMS = {
+    Stream.INJECT: "packets of storage: a layer's events, then its end-of-data messages",
+    Stream.STORAGE_READ: "storage reads an event as it is injected",
+    Stream.EJECT: "packets from storage or from the PE before in a chain arrive at PEs",
+    Stream.PUSH: "a message that arrived is written to the event FIFO",
+    Stream.LOAD: "an event's weight rows and their indices are read",
+    Stream.POP: "a message is taken from the event FIFO",
+    Stream.POINTER: "an event's pointer is read when it is taken",
+    Stream.PSUM: "an event's rows are multiplied: psum words are read, later written",
+    Stream.FIRE: "psums of a chunk of filters are read, and cleared in the next cycle",
+    Stream.BIAS: "a chunk's biases are read with its first psums",
+    Stream.SEND: "packets of a PE: forwarded messages, outputs, end-of-data",
+    Stream.COLLECT: "packets of a PE arrive at storage",
+    Stream.STORAGE_WRITE: "storage writes an output that arrived",
+    Stream.HOST_READ: "the host unit reads its inputs' events from storage",
+    Stream.HOST_WRITE: "the host unit writes its output's events to storage",
+}
+
+
+def steps(cycles: Ints) -> Ints:
+    """Return the slack of rows of one cycle each, from their cycles since the segment began."""
+    slack = cycles.copy()
+    slack[1:] -= cycles[:-1] + 1
+    return slack
+
+
+def constant(values: NDArray[Any]) -> NDArray[Any] | int:
+    """Return a column, as one number where all its rows are equal and not negative."""
+    if len(values) and values[0] >= 0 and (values == values[0]).all():
+        return int(values[0])
+    return values
+
+
+def stall_rows(stall: NDArray[Any]) -> NDArray[Any]:
+    """Return rows of the table of stalls from uint32[n, 3]."""
+    rows = np.empty(len(stall), STALLS)
+    rows["row"], rows["entry"], rows["cycles"] = stall.T
+    return rows
+
+
+class Sources:
+    """A layer's packets by source.
+
+    Parameters
+    ----------
+    packets : Packets
+    n_nodes : int
+    patterns : Patterns
+        Of the trace, with those of all packets.
+
+    Attributes
+    ----------
+    count : int64[n_nodes]
+        Packets of each source.
+    order : int64[n_packets]
+        Packets by source, in order of creation.
+    """
+
+    def __init__(self, packets: Packets, n_nodes: int, patterns: Patterns) -> None:
+        self._packets, self._patterns = packets, patterns
+        self.count = np.bincount(packets.source, minlength=n_nodes)
+        self.order = np.argsort(packets.source.astype(np.int16), kind="stable")
+
+    @property
+    def of_storage(self) -> Ints:
+        """Packets of storage in order of creation."""
+        return self.order[: self.count[0]]
+
+    @property
+    def of_pes(self) -> Ints:
+        """Packets of PEs, by PE and creation."""
+        return self.order[self.count[0] :]
+
+    @cached_property
+    def serial(self) -> Ints:
+        """int64[n_packets]: number of each packet among those of its source."""
+        first = np.cumsum(self.count) - self.count
+        serial = np.empty(len(self.order), np.int64)
+        serial[self.order] = np.arange(len(serial)) - np.repeat(first, self.count)
+        return serial
+
+    def patterns(self, door: int, packets: NDArray[Any]) -> NDArray[Any] | int:
+        """Return the pattern of each packet at a node's door; sizes are flits."""
+        flits, op = self._packets.flits[packets], WRITE if door == NOC_INJECT else READ
+        if len(flits) and (flits == flits[0]).all():
+            return self._patterns.single(Item(door, op, int(flits[0])))
+        sizes = np.unique(flits).tolist()
+        numbers = [self._patterns.single(Item(door, op, size)) for size in sizes]
+        found: Ints = np.array(numbers, np.int64)[np.searchsorted(sizes, flits)]
+        return found
