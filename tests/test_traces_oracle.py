@@ -3,23 +3,24 @@
 import tempfile
 from pathlib import Path
 
-import numpy as np
 from hypothesis import HealthCheck, given, settings
 from small_layers import cases
-from test_emulator_oracle import packets_of, run_both
+from test_emulator_oracle import run_both
 
 from firemesh.emulator.recorder import Recorder
 from firemesh.emulator.result import of_mnf
 from firemesh.traces.reader import open_trace
+from firemesh.traces.verify import verify
 
-ABOUT = {"input_digest": "", "mode": "mnf", "command": "test", "frames": 2}
+ABOUT = {"input_digest": "", "mode": "mnf", "command": "test"}
 FIELDS = ("cycle", "unit", "memory", "op", "address", "size")
 often = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def record(plan, runs, path, **options):
     """Write a trace of layer runs, one frame each."""
-    recorder = Recorder(plan, path, ABOUT, **options)
+    about = ABOUT | {"frames": len(runs)}
+    recorder = Recorder(plan, path, about, **options)
     for frame, run in enumerate(runs):
         recorder.add(frame, run, of_mnf(run))
     recorder.finish({})
@@ -36,25 +37,46 @@ def expanded(trace, **selection):
     return found
 
 
-def traced_packets(trace, frame):
-    """Return packets in the oracle's form, but for their numbers and order."""
-    return sorted(
-        (p["kind"], int(p["source"]), int(p["created"]), int(p["flits"]),
-         tuple(sorted((int(d["unit"]), int(d["cycle"])) for d in deliveries)))
-        for p, deliveries in trace.packets(frame=frame)
-    )  # fmt: skip
+def traced_packets(trace):
+    """Return packets in the oracle's form, but for their numbers."""
+    kinds = [name.decode() for name in trace.table("kinds")["name"]]
+    found = []
+    for packets, deliveries in zip(trace.packets(), trace.deliveries(), strict=True):
+        reached = {}
+        for d in deliveries:
+            at = int(d["unit"]), int(d["cycle"])
+            reached.setdefault((int(d["source"]), int(d["number"])), []).append(at)
+        found += [
+            (kinds[p["kind"]], int(p["source"]), int(p["created"]), int(p["flits"]),
+             tuple(sorted(reached[int(p["source"]), int(p["number"])])))
+            for p in packets
+        ]  # fmt: skip
+    return sorted(found)
 
 
-@often
-@given(case=cases())
-def test_the_expanded_trace_is_the_oracles_list_of_accesses(case):
-    both = list(run_both(case))
+def with_trace(case):
+    """Run a case on both; return the oracle's runs and the trace's expansion and packets."""
+    both = list(run_both(case, 2))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.h5"
         record(case.plan, [run for run, _ in both], path)
         with open_trace(path) as trace:
-            wanted = sorted(access for _, oracle in both for access in oracle.accesses)
-            in_cycles = expanded(trace)
-            assert sorted(in_cycles) == wanted
-            assert [a[:2] for a in in_cycles] == sorted(a[:2] for a in in_cycles)
-            assert sorted(expanded(trace, order="storage")) == wanted
+            report = verify(trace)
+            assert not report.problems, report.problems
+            yield [oracle for _, oracle in both], trace
+
+
+@often
+@given(case=cases())
+def test_the_expanded_trace_is_the_oracles_list_of_accesses_and_packets(case):
+    for oracles, trace in with_trace(case):
+        wanted = sorted(access for oracle in oracles for access in oracle.accesses)
+        in_cycles = expanded(trace)
+        assert sorted(in_cycles) == wanted
+        assert [a[:2] for a in in_cycles] == sorted(a[:2] for a in in_cycles)
+        assert sorted(expanded(trace, order="storage")) == wanted
+        assert traced_packets(trace) == sorted(
+            (kind, source, created, flits, tuple(sorted(reached)))
+            for oracle in oracles
+            for _, kind, source, created, flits, reached in oracle.packets
+        )

@@ -90,7 +90,8 @@ class Member:
     ) -> None:
         index = segment.index
         record, own = index.lists[number], index.members[member]
-        self._segment, self._number, self._member = segment, number, member
+        self.number = number
+        self._segment, self._member = segment, member
         self._shapes = shapes
         self._modulo = int(record["modulo"])
         self._word = int(own["unit"]) | layer << 16
@@ -101,7 +102,7 @@ class Member:
 
     @cached_property
     def _start(self) -> tuple[Ints, int]:
-        start, shift = self._segment.starts(self._number, self._member)
+        start, shift = self._segment.starts(self.number, self._member)
         return start[: len(self._pattern)], shift
 
     @cached_property
@@ -157,6 +158,20 @@ class Member:
         """Accesses of all rows."""
         return int(self.counts().sum())
 
+    def n_entries(self, first: int, end: int) -> Ints:
+        """Return int64[end - first]: entries of each row."""
+        return np.diff(self._edges[first : end + 1])
+
+    def spans(self) -> Iterator[tuple[int, int, int]]:
+        """Yield ranges of rows that hold about a block of accesses, and how many."""
+        edges = np.concatenate([[0], np.cumsum(self.counts())])
+        first, n = 0, len(edges) - 1
+        while first < n:
+            end = int(np.searchsorted(edges, edges[first] + BLOCK, "right")) - 1
+            end = min(max(end, first + 1), n)
+            yield first, end, int(edges[end] - edges[first])
+            first = end
+
     def fill(self, first: int, end: int, out: NDArray[np.uint64]) -> int:
         """Expand rows in their order; return how many accesses they are."""
         shapes = self._shapes
@@ -166,7 +181,7 @@ class Member:
     @cached_property
     def reach(self) -> tuple[int, int]:
         """Cycles from a row's start to its first access, at least; beyond its last, at most."""
-        length = int(self._segment.lengths(self._number, self._member).max(initial=0))
+        length = int(self._segment.lengths(self.number, self._member).max(initial=0))
         cycles = self._shapes.beat[:, 0]
         return int(cycles.min(initial=0)), length + int(cycles.max(initial=0)) + 1
 
@@ -209,15 +224,10 @@ def members(
 def in_storage_order(found: list[Member]) -> Iterator[NDArray[Any]]:
     """Yield blocks of accesses by unit, list and row."""
     for member in found:
-        edges = np.concatenate([[0], np.cumsum(member.counts())])
-        first, n = 0, len(edges) - 1
-        while first < n:
-            end = int(np.searchsorted(edges, edges[first] + BLOCK, "right")) - 1
-            end = min(max(end, first + 1), n)
-            block = np.empty((edges[end] - edges[first], 3), np.uint64)
+        for first, end, n in member.spans():
+            block = np.empty((n, 3), np.uint64)
             member.fill(first, end, block)
-            first = end
-            if len(block):
+            if n:
                 yield block.view(ACCESS)[:, 0]
 
 
