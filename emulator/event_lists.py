@@ -158,7 +158,7 @@ class EventLists:
         of, step = serial, 1
         if self._multicast == Multicast.CHAIN:
             of, step = self._sources.serial[self._sources.of_storage][message], 0
-            source = self._run.packets.source[packets]
+            source = self._run.packets.source[packets].astype(np.int64)
             columns["base"] = (source << PACKET_SHIFT) + serial
         if not np.array_equal(of, np.arange(n)):
             columns["of"] = of
