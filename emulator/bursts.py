@@ -29,7 +29,8 @@ def event_rows(
     is_linear : int
         Whether a row may take several cycles at the MACs; else it takes one.
     load_lag, mac_lag : int
-        From arrival to the first row read, from there to the MACs, without delay.
+        From arrival to the first row read, from there to the MACs, without delay. An event
+        without rows is at the MACs when it could be, but not before the event before.
     begin : int
         The layer's first cycle.
     received_cycle, taken_cycle
@@ -55,20 +56,20 @@ def event_rows(
     for stage in range(2):
         for u in range(len(pes)):
             p = pes[u]
-            burst, before, lag = 0, total, 0
+            burst, before = 0, total
             free = begin
             for i in range(len(message)):
-                start = taken_cycle[p, i] + 1
+                ready = taken_cycle[p, i] + 1
+                if stage == 1:
+                    ready += mac_lag
+                start = ready if stage == 0 else max(ready, free)
                 is_first = stage == 1
-                if is_first:
-                    start += mac_lag + lag
                 cycle = start
                 while burst < bursts[stage, p] and burst_message[stage, p, burst] == message[i]:
                     at, row = burst_cycle[stage, p, burst], burst_first[stage, p, burst]
                     count = burst_count[stage, p, burst]
                     entry = entry_of_row[row]
                     if is_first:
-                        lag += at - start
                         start = cycle = at
                         is_first = False
                     if at > cycle:
@@ -86,7 +87,8 @@ def event_rows(
                             entry += 1
                     burst += 1
                 if stage == 1:
-                    mac_slack[u, i] = lag
+                    mac_slack[u, i] = start - ready
+                    free = start
                 else:
                     load_slack[u, i] = start - max(free, received_cycle[p + 1, i] + load_lag)
                     free = max(cycle, start + 1)
