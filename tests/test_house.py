@@ -83,6 +83,16 @@ def test_only_the_check_and_the_training_tool_read_the_reference():
     assert readers == {"emulator/check.py", "models/train_digits.py"}
 
 
+def test_only_the_recorder_writes_traces():
+    writers = {
+        str(path.relative_to(ROOT))
+        for path in MODULES
+        for is_relative, name in imported(path)
+        if is_relative and name == "traces.writer.TraceWriter"
+    }
+    assert writers == {"emulator/recorder.py"}
+
+
 def names_of(decorator):
     target = decorator.func if isinstance(decorator, ast.Call) else decorator
     return target.id if isinstance(target, ast.Name) else None
@@ -142,8 +152,8 @@ def test_a_kernel_raises_and_prints_nothing_and_makes_no_array(path):
 
 
 @every_module
-def test_kernels_are_compiled_by_noc_kernel_only(path):
-    if path.relative_to(ROOT) == Path("noc/kernel.py"):
+def test_kernels_are_compiled_in_one_place_of_noc_and_one_of_traces(path):
+    if path.relative_to(ROOT) in (Path("noc/kernel.py"), Path("traces/kernel.py")):
         return
     for node in ast.walk(parse(path)):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "numba":
@@ -197,7 +207,8 @@ def test_importing_firemesh_imports_neither_numba_nor_numpy_nor_any_part_of_it()
 
 
 def test_every_public_name_is_there():
-    names = ["Machine", "Network", "Result", "images", "load", "machine", "run"]
+    names = ["Machine", "Network", "Result", "Trace", "TraceError", "images", "load", "machine",
+             "open_trace", "run", "sample_trace"]  # fmt: skip
     assert firemesh.__all__ == names
     assert [getattr(firemesh, name).__name__ for name in names] == names
 
