@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from .emulator.run import run
     from .models.network import Network
     from .models.zoo import images, load
+    from .traces.errors import TraceError
     from .traces.reader import Trace, open_trace, sample_trace
-    from .traces.writer import TraceError
 
 _WHERE = {
     "Machine": "emulator.machine",
@@ -37,7 +37,7 @@ _WHERE = {
     "Trace": "traces.reader",
     "open_trace": "traces.reader",
     "sample_trace": "traces.reader",
-    "TraceError": "traces.writer",
+    "TraceError": "traces.errors",
 }
 
 

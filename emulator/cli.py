@@ -176,7 +176,7 @@ def run(
     described = _changed(find_machine(machine), setting or [])
     inputs, labels = find_frames(network, input, frames)
     with waiting("loading; the first time, kernels are compiled for about half a minute"):
-        from ..traces.writer import TraceError
+        from ..traces.errors import TraceError
         from .machine import MachineError
         from .run import MODES, Emulation, Tally, recording
     if mode not in MODES:

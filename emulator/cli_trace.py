@@ -128,8 +128,8 @@ def stats(
     as_json: AsJson = False,
 ) -> None:
     """Print totals: accesses and bytes, multiplier slots by cause, or flits over links."""
+    from ..traces.errors import TraceError
     from ..traces.reader import open_trace
-    from ..traces.writer import TraceError
 
     defaults = {"slots": ("layer", "cause"), "flits": ("layer", "link")}
     fields = tuple(field.strip() for field in by.split(","))

@@ -36,7 +36,7 @@ def _is_emulators(error: Exception) -> bool:
 
     if isinstance(error, ModelError | MachineError | MappingError):
         return True
-    from ..traces.writer import TraceError
+    from ..traces.errors import TraceError
 
     if isinstance(error, TraceError):
         return True

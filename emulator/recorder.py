@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..noc.mesh import LOCAL
+from ..traces.errors import TraceError
 from ..traces.lists import Lists, Rule
 from ..traces.schema import dtype_of
 from ..traces.writer import TraceWriter
@@ -25,6 +26,7 @@ from .streams import NOC_EJECT, NOC_INJECT, Sources, Stream, steps
 from .trace_tables import TraceTables
 
 State = dict[str, NDArray[Any]]
+MOST_CYCLES = 2**31 - 1
 SEGMENTS, COUNTERS = dtype_of("segments"), dtype_of("counters")
 SLOTS, FLITS = dtype_of("slots"), dtype_of("flits")
 
@@ -94,6 +96,11 @@ class Recorder:
         """Add a layer of a frame, with its counters."""
         if run.cycle1 == run.cycle0:
             return
+        if run.cycle1 - run.cycle0 > MOST_CYCLES:
+            raise TraceError(
+                f"layer {run.step.name}: takes {run.cycle1 - run.cycle0} cycles, a trace holds up "
+                f"to {MOST_CYCLES} of a layer; run without --trace"
+            )
         writer = self._writer
         segment = writer.rows("segments")
         lists = writer.lists(segment)

@@ -39,7 +39,7 @@ class Stream(IntEnum):
 
 
 STREAMS = {
-    Stream.INJECT: "packets of storage: a layer's events, then its end-of-data messages",
+    Stream.INJECT: "packets of storage: events and, without a run, end-of-data messages",
     Stream.STORAGE_READ: "storage reads an event as it is injected",
     Stream.EJECT: "packets from storage or from the PE before in a chain arrive at PEs",
     Stream.PUSH: "a message that arrived is written to the event FIFO",

@@ -113,7 +113,7 @@ class TraceTables:
                 "patterns/items", **dict(zip(Item._fields, items.T, strict=True))
             ),
             "runs/first": np.concatenate(self._runs.first).astype("<u4"),
-            "runs/kind": kind.astype("<u2"),
+            "runs/kind": kind.astype("<u4"),
             "runs/a": a.astype("<u4"),
             "runs/b": b.astype("<u4"),
         }
@@ -161,10 +161,11 @@ class TraceTables:
             values = step.rows.weight.ravel()
             parts.append(values.astype("<i2"))
             for p in range(self._plan.machine.n_pes):
-                first = int(step.rows.first[p])
-                places.append((number, p + 1, int(step.row_base[p]) * width, at + first * width))
+                first, end = (int(row) for row in step.rows.first[p : p + 2])
+                address, count = int(step.row_base[p]) * width, (end - first) * width
+                places.append((number, p + 1, address, at + first * width, count))
             at += values.size
-        names = ("layer", "unit", "address", "first")
+        names = ("layer", "unit", "address", "first", "count")
         columns = np.array(places, np.int64).reshape(-1, len(names)).T
         return {
             "weights/rows": table("weights/rows", **dict(zip(names, columns, strict=True))),

@@ -108,11 +108,8 @@ class Member:
     @cached_property
     def _edges(self) -> Ints:
         """int64[rows + 1]: entries before each row."""
-        if self._run is None:
-            return np.arange(len(self._pattern) + 1)
-        first = self._segment.tables.run_first
-        count = np.diff(first)[np.maximum(self._run, 0) + self._run_offset]
-        return np.concatenate([[0], np.cumsum(np.where(self._run < 0, 0, count))])
+        count = self._segment.n_entries(self.number, self._member)
+        return np.concatenate([[0], np.cumsum(count)])
 
     @cached_property
     def _stalls(self) -> tuple[Ints, Ints, Ints]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import DamageError
 from .kernel import kernel
 from .schema import COLUMNS, INHERITED, OWN
 
@@ -25,10 +26,6 @@ def ranks(queue: Ints) -> Ints:
     rank = np.empty(len(queue), np.int64)
     rank[order] = np.arange(len(queue)) - np.searchsorted(ordered, ordered)
     return rank
-
-
-class DamageError(ValueError):
-    """A trace whose tables contradict each other; what is wrong, without the file's name."""
 
 
 @kernel
@@ -59,11 +56,11 @@ def add_entries(
 
 
 @kernel
-def own_starts(length: Array, slack: Array, least: int, lag: int, start: Array, begin: int) -> None:
+def own_starts(length: Array, slack: Array, least: int, start: Array, begin: int) -> None:
     """Tell starts of a list without a leader; see `firemesh.traces.lists`."""
     cycle = begin
     for i in range(len(start)):
-        start[i] = cycle + lag + slack[i]
+        start[i] = cycle + slack[i]
         cycle = start[i] + max(length[i], least)
 
 
@@ -343,6 +340,14 @@ class Segment:
             self._cache[key] = self._slice("slack", at, at + n).astype(np.int64)
         return self._cache[key]
 
+    def n_entries(self, number: int, member: int) -> Ints:
+        """Return int64[rows]: entries of each row."""
+        if not self.index.lists["walks"][number]:
+            return np.ones(self.rows(number), np.int64)
+        run, offset = self.runs(number, member)
+        count = np.diff(self.tables.run_first)[np.maximum(run, 0) + offset]
+        return np.where(run < 0, 0, count)
+
     def lengths(self, number: int, member: int) -> Ints:
         """Return int64[rows]: cycles that a row's entries and the stalls between them take."""
         pattern, tables = self.pattern(number), self.tables
@@ -372,7 +377,7 @@ class Segment:
         start = np.empty(self.rows(number), np.int64)
         least = int(record["least"])
         if leader < 0:
-            own_starts(length, slack, least, lag, start, self.begin)
+            own_starts(length, slack, least, start, self.begin)
         else:
             ready, shift = self._ready(number, member, leader)
             queued_starts(length, slack, least, ready + (shift + lag), start, self.begin)

@@ -10,9 +10,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import TraceError
 from .schema import ATTRIBUTES, OPS, SCHEMA, SCHEMA_VERSION, TABLES, TEXT
 from .store import merge
-from .writer import TraceError, partial_of, read_state, shards_of
+from .writer import partial_of, read_state, shards_of
 
 
 class TraceFile:
@@ -76,13 +77,13 @@ class TraceFile:
 
     def _check_attributes(self) -> None:
         attributes = self._file.attrs
-        if "schema" not in attributes or attributes["schema"] != SCHEMA:
+        if "schema" not in attributes or text_of(attributes["schema"]) != SCHEMA:
             raise TraceError(
                 f"{self.path}: is no firemesh trace (attribute schema is not {SCHEMA}); "
                 "give a file made with firemesh run --trace"
             )
         version = attributes.get("schema_version")
-        if not isinstance(version, int | np.integer) or version > SCHEMA_VERSION:
+        if not isinstance(version, int | np.integer) or not 1 <= version <= SCHEMA_VERSION:
             raise TraceError(
                 f"{self.path}: has schema version {version}, this firemesh reads up to "
                 f"{SCHEMA_VERSION}; install a newer firemesh"
@@ -90,7 +91,7 @@ class TraceFile:
         for name, kind in ATTRIBUTES.items():
             value = attributes.get(name)
             kinds = {
-                str: str,
+                str: str | bytes,
                 int: int | np.integer,
                 float: float | np.floating,
                 bool: bool | np.bool_,
@@ -103,19 +104,14 @@ class TraceFile:
 
     def _check_tables(self) -> None:
         for name, fields in TABLES.items():
-            if name not in self._file:
-                continue
-            dataset = self._file[name]
+            dataset = self._file.get(name)
             if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1:
-                raise TraceError(f"{self.path}: {name} is not a table; make the trace again")
-            found = (
-                {"": dataset.dtype}
-                if dataset.dtype.names is None
-                else dict((field, dataset.dtype[field]) for field in dataset.dtype.names)
-            )
-            same = set(found) == {field for field, _ in fields} and all(
-                found[field].kind == "S" if kind == TEXT else found[field] == np.dtype(kind)
-                for field, kind in fields
+                raise TraceError(f"{self.path}: table {name} is missing; make the trace again")
+            kinds = dataset.dtype
+            found = [("", kinds)] if kinds.names is None else [(n, kinds[n]) for n in kinds.names]
+            same = [field for field, _ in found] == [field for field, _ in fields] and all(
+                kind.kind == "S" if wanted == TEXT else kind == np.dtype(wanted)
+                for (_, kind), (_, wanted) in zip(found, fields, strict=True)
             )
             if not same:
                 raise TraceError(
@@ -150,7 +146,7 @@ class TraceFile:
         if name not in ATTRIBUTES:
             raise TraceError(f"attribute: must be one of {', '.join(ATTRIBUTES)}, got {name}")
         value = self._file.attrs[name]
-        return ATTRIBUTES[name](value)
+        return text_of(value) if ATTRIBUTES[name] is str else ATTRIBUTES[name](value)
 
     @property
     def complete(self) -> bool:
@@ -180,12 +176,6 @@ class TraceFile:
         return self._kept[name]
 
     def _read(self, name: str) -> NDArray[Any]:
-        if name not in self._file:
-            fields = TABLES[name]
-            if fields[0][0] == "":
-                return np.zeros(0, fields[0][1])
-            kinds = [(field, "S1" if kind == TEXT else kind) for field, kind in fields]
-            return np.zeros(0, kinds)
         try:
             rows: NDArray[Any] = self._file[name][...]
         except (OSError, MemoryError, ValueError) as error:
@@ -241,6 +231,11 @@ class TraceFile:
         """Names of the links: ``source>target`` units; a link to itself delivers to the node."""
         table, units = self.table("links"), self.units
         return [f"{units[link['source']]}>{units[link['target']]}" for link in table]
+
+
+def text_of(value: Any) -> str:
+    """Return an attribute of text, however HDF5's library gives it."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def reason(error: BaseException) -> str:

@@ -3,12 +3,13 @@
 A list is what some units, its members, do in the same order; each member has its own cycles. With
 ``start`` of row ``i`` of a member:
 
-    no leader        start[i] = start[i-1] + max(length[i-1], least) + lag + slack[i]
+    no leader        start[i] = end[i-1] + slack[i]
     leader           start[i] = leader.start[min(of[i] + ahead, last row)] + lag + slack[i]
-    leader, queues   start[i] = max(start[i-1] + max(length[i-1], least), leader's + lag) + slack[i]
+    leader, queues   start[i] = max(end[i-1], leader's + lag) + slack[i]
 
-``length`` is the sum of the periods of a row's entries and of the stalls between them; before row 0
-is the segment's first cycle. The leader's start is that of the same unit, or of its first member.
+with ``end[i] = start[i] + max(length[i], least)``, before row 0 the segment's first cycle, and
+``length`` the sum of the periods of a row's entries and of the stalls between them. The leader's
+start is that of the same unit, or of its first member.
 """
 
 from collections.abc import Mapping, Sequence

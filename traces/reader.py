@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import Shapes, in_cycle_order, in_storage_order, members, shapes_of
-from .decode import DamageError, Index, Segment, Tables
+from .decode import Index, Segment, Tables
+from .errors import DamageError, TraceError
 from .file import TraceFile, reason
 from .schema import (
     ACCESS,
@@ -24,7 +25,6 @@ from .schema import (
 from .selection import Wanted, numbers
 from .totals import energy, totals
 from .values import psums
-from .writer import TraceError
 
 
 def open_trace(path: str | Path) -> "Trace":
@@ -129,13 +129,10 @@ class Trace(TraceFile):
         if len(lists) and (lists["members"].sum(dtype=np.int64) != len(found)):
             raise self.damaged("members", ValueError("it does not fit table lists"))
         index = Index(lists, found)
-        sizes = {name: self._size(f"columns/{name}") for name in COLUMNS}
-        sizes["stalls"] = self._size("stalls")
+        sizes = {name: len(self._file[f"columns/{name}"]) for name in COLUMNS}
+        sizes["stalls"] = len(self._file["stalls"])
         self._guard(lambda: index.check(sizes, len(self.segments), len(self.units)))
         return index
-
-    def _size(self, table: str) -> int:
-        return len(self._file[table]) if table in self._file else 0
 
     def _guard(self, call: Any) -> Any:
         """Call; tell what is damaged with the file's name."""
@@ -161,9 +158,8 @@ class Trace(TraceFile):
 
     def _make_segment(self, number: int) -> Segment:
         first, end = self._lists_of[number : number + 2]
-        columns = {name: self._file.get(f"columns/{name}") for name in COLUMNS}
-        stalls = self._file.get("stalls")
-        columns["stalls"] = self.table("stalls") if stalls is None else stalls
+        columns = {name: self._file[f"columns/{name}"] for name in COLUMNS}
+        columns["stalls"] = self._file["stalls"]
         record = self.segments[number]
         return Segment(
             self._index, self._tables, columns, int(first), int(end),

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .errors import TraceError
+
 SCHEMA = "firemesh-trace"
 SCHEMA_VERSION = 1
 
@@ -58,7 +60,7 @@ COLUMNS = {
 ``of`` row of the leader; ``slack`` cycles beyond the rule; ``pattern`` pattern of an entry of kind
 0; ``run`` the run that is walked, -1 for none; ``base`` address; ``queue`` the queue that the row
 is appended to; ``kind`` kind of packet; ``value`` the event's or output's code less its zero point.
-``of`` and ``queue`` are not inherited.
+``of`` and ``queue`` are not inherited; a list with ``kind`` is one of packets sent.
 """
 
 TEXT = "S"
@@ -135,7 +137,7 @@ TABLES: dict[str, Fields] = {
         ("operand_step", "<i8"),
     ],
     "runs/first": [("", "<u4")],
-    "runs/kind": [("", "<u2")],
+    "runs/kind": [("", "<u4")],
     "runs/a": [("", "<u4")],
     "runs/b": [("", "<u4")],
     "segments": [
@@ -188,7 +190,13 @@ TABLES: dict[str, Fields] = {
     "slots": [("segment", "<u4"), ("unit", "<u2"), ("cause", "u1"), ("count", "<u8")],
     "flits": [("segment", "<u4"), ("link", "<u4"), ("count", "<u8")],
     **{f"columns/{name}": [("", column.dtype)] for name, column in COLUMNS.items()},
-    "weights/rows": [("layer", "<u2"), ("unit", "<u2"), ("address", "<u8"), ("first", "<u8")],
+    "weights/rows": [
+        ("layer", "<u2"),
+        ("unit", "<u2"),
+        ("address", "<u8"),
+        ("first", "<u8"),
+        ("count", "<u8"),
+    ],
     "weights/values": [("", "<i2")],
 }
 """Fields of each table; a table with one field without a name is a plain array."""
@@ -273,8 +281,8 @@ def table(which: str, /, **columns: Any) -> "np.ndarray[Any, np.dtype[Any]]":
 
     Raises
     ------
-    ValueError
-        When a field is missing or unknown.
+    TraceError
+        When a value does not fit its field.
     """
     fields = dict(TABLES[which])
     if set(fields) != set(columns):
@@ -290,4 +298,9 @@ def table(which: str, /, **columns: Any) -> "np.ndarray[Any, np.dtype[Any]]":
     result = np.empty(max(array.size for array in arrays.values()), kinds)
     for name, array in arrays.items():
         result[name] = array
+        if array.size and array.dtype.kind in "iu" and (result[name] != array).any():
+            raise TraceError(
+                f"trace: {name} of {which} goes up to {array.max()}, more than {fields[name]} "
+                "holds; use a smaller machine or layer, or run without --trace"
+            )
     return result

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .writer import TraceError
+from .errors import TraceError
 
 Wanted = str | int | Sequence[str | int] | None
 

@@ -14,10 +14,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .schema import TABLES
+from .schema import TABLES, dtype_of
 
 LIBVER = ("v110", "v110")
-"""HDF5's file format since 1.10, in which every piece of metadata has a checksum."""
+"""HDF5's file format since 1.10, in which headers and indices have checksums.
+
+Texts are of fixed length: HDF5's heap for others has none.
+"""
 
 CHUNK_BYTES = 1 << 16
 GZIP_LEVEL = 4
@@ -48,7 +51,12 @@ def _make(file: h5py.File, name: str, dtype: np.dtype[Any], rows: int) -> h5py.D
 
 def _set(file: h5py.File, attributes: Attributes) -> None:
     for name, value in attributes.items():
-        file.attrs[name] = value
+        if isinstance(value, str):
+            text = value.encode()
+            kind = h5py.string_dtype("utf-8", max(1, len(text)))
+            file.attrs.create(name, np.array(text, kind), dtype=kind)
+        else:
+            file.attrs[name] = value
 
 
 def shard_image(
@@ -87,10 +95,8 @@ def _places(shards: list[h5py.File], name: str) -> Iterator[tuple[int, int, h5py
 
 def _merge_table(file: h5py.File, name: str, shards: list[h5py.File]) -> None:
     places = [place for place in _places(shards, name) if place[1] > place[0]]
-    if not places:
-        return
-    dtype = places[0][2].dtype
-    rows, step = places[-1][1], chunk_rows(dtype)
+    dtype = places[0][2].dtype if places else dtype_of(name)
+    rows, step = places[-1][1] if places else 0, chunk_rows(dtype)
     target = _make(file, name, dtype, rows)
     for start in range(0, rows, step):
         end = min(start + step, rows)

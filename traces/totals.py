@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import TraceError
 from .file import TraceFile
 from .schema import NETWORK_MEMORIES
-from .writer import TraceError
 
 FIELDS = {
     "counters": {"unit": "units", "memory": "memories", "op": "ops"},

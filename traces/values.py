@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import members
+from .errors import TraceError
 from .expand import A_STEP, ADDRESS, ADDRESS_STEP, B_STEP, COUNT
 from .kernel import kernel
 from .schema import ACCESS
 from .selection import number_of
-from .writer import TraceError
 
 if TYPE_CHECKING:
     from .reader import Trace
@@ -126,8 +126,6 @@ def _weights(trace: "Trace", layer: int, unit: int) -> tuple[Array, int]:
     mine = np.flatnonzero((rows["layer"] == layer) & (rows["unit"] == unit))
     if not len(mine):
         return np.zeros(0, np.int16), 0
-    first = int(rows["first"][mine[0]])
-    after = rows["first"][rows["first"] > first]
-    values = trace.table("weights/values")
-    end = int(after.min()) if len(after) else len(values)
-    return values[first:end], int(rows["address"][mine[0]])
+    row = rows[mine[0]]
+    first = int(row["first"])
+    return trace.table("weights/values")[first : first + int(row["count"])], int(row["address"])

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .decode import DamageError, Segment
+from .decode import Segment
+from .errors import DamageError, TraceError
 from .kernel import kernel
 from .reader import Trace
 from .schema import NETWORK_MEMORIES, OPS, TABLES
-from .writer import TraceError
 
 Array = NDArray[Any]
 MOST_PROBLEMS = 50
@@ -299,6 +299,8 @@ def _rows(segment: Segment) -> Iterator[str]:
             place = stalls["row"].astype(np.int64) << 32 | stalls["entry"]
             if (np.diff(place) <= 0).any():
                 yield f"list {number} has stalls that are not in order"
+            if (stalls["entry"] >= segment.n_entries(number, member)[stalls["row"]]).any():
+                yield f"list {number} has stalls behind a row's last entry"
 
 
 def _slots(trace: Trace, number: int) -> Iterator[str]:

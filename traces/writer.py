@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import TraceError
 from .lists import Lists
 from .schema import SCHEMA, SCHEMA_VERSION
 from .store import merge, shard_image, write_atomically
@@ -33,10 +34,6 @@ PARTIAL = ".partial"
 STATE = "state.npz"
 RUN = "run.json"
 LOCK = "lock"
-
-
-class TraceError(ValueError):
-    """A trace that cannot be written or read; one sentence with the way out."""
 
 
 def partial_of(path: Path) -> Path:
