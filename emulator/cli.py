@@ -276,7 +276,7 @@ def _print(result: "Result", more: dict[str, Any], as_json: bool, changes: Seque
 
 def partial_exists(trace: Path) -> bool:
     """Tell whether an unfinished trace can be gone on from."""
-    from ..traces.writer import partial_of
+    from ..traces.partial import partial_of
 
     return partial_of(trace).is_dir()
 

@@ -41,11 +41,11 @@ def _layers(trace: "Trace") -> list[dict[str, Any]]:
     segments, counters = trace.segments, trace.counters(by=("layer", "memory"))
     found = []
     for row in trace.table("layers"):
-        name = row["name"].decode()
+        name = row["name"].decode("utf-8", "replace")
         own = segments[segments["layer"] == row["id"]]
         mine = counters[counters["layer"] == name]
         is_memory = [not memory.startswith("noc_") for memory in mine["memory"]]
-        text = {key: row[key].decode() for key in ("op", "mode", "tile")}
+        text = {key: row[key].decode("utf-8", "replace") for key in ("op", "mode", "tile")}
         ifmap = [int(row[key]) for key in ("channels", "height", "width")]
         ofmap = [int(row[key]) for key in ("filters", "ofmap_height", "ofmap_width")]
         found.append(

@@ -16,6 +16,7 @@ from ..models.network import Dequantize, ModelError, Network, Quantize
 from ..models.zoo import images as zoo_images
 from ..models.zoo import load
 from ..noc.network import Network as Interconnect
+from ..traces.errors import TraceError
 from . import energy, host, mnf
 from .activations import Activations, as_input
 from .checkpoint import Position, State, load_results, position, save_results
@@ -161,11 +162,17 @@ class Emulation:
 
     def _resume(self, state: State, tally: "Tally | None") -> int:
         """Go to where a run was; return the frame to go on with."""
-        self._position = position(state, self.plan.network)
         prefix = "noc/"
-        self._noc.restore({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
-        if tally:
-            tally.resume(state)
+        noc = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+        try:
+            self._position = position(state, self.plan.network)
+            self._noc.restore(noc)
+            if tally:
+                tally.resume(state)
+        except (KeyError, ValueError, TypeError) as error:
+            raise TraceError(
+                f"the unfinished trace's state is damaged ({error}); begin anew with --force"
+            ) from None
         return self._position.frame
 
     def _frame(

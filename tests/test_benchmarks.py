@@ -3,6 +3,8 @@
 Run with ``python -m pytest -m benchmark tests/test_benchmarks.py``.
 """
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 import firemesh
 from firemesh.emulator.machine import machine
-from firemesh.emulator.run import Emulation
+from firemesh.emulator.run import Emulation, Tally, recording
 from firemesh.models.network import Conv, Network, Tensor
 from firemesh.models.prune import prune_rows
 from firemesh.models.reference import forward
@@ -89,5 +91,93 @@ def test_all_images_of_the_zoo(benchmark, name):
         "frames_per_s": result.frames / spent,
         "cycles_per_s": result.cycles / spent,
         "times_onnxruntime": spent / seconds(one_by_one),
+    }
+    print(benchmark.extra_info)
+
+
+def traced(network, codes, path):
+    """Run one frame; return seconds, with a trace where there is a path."""
+    emulation = Emulation(network, machine("mnf-22nm"))
+    tally = Tally(emulation, "mnf")
+    start = time.perf_counter()
+    with recording(emulation, codes, "mnf", "benchmark", path, force=True) as recorder:
+        for frame in emulation.frames(codes, None, recorder, tally):
+            tally.add(frame)
+    return time.perf_counter() - start
+
+
+def accesses_per_s(trace, **selection):
+    """Return accesses a second of reading a selection for the first time."""
+    n = 0
+    start = time.perf_counter()
+    for block in trace.accesses(**selection):
+        n += len(block)
+    return n / (time.perf_counter() - start)
+
+
+PEAK = """
+import resource, sys
+import firemesh
+with firemesh.open_trace(sys.argv[1]) as trace:
+    n = sum(len(block) for block in trace.accesses())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@pytest.mark.benchmark(group="trace")
+def test_a_trace_of_a_layer_of_vgg_size(benchmark, tmp_path):
+    network, codes = conv3_2()
+    path = tmp_path / "run.h5"
+    for warm in (None, path):
+        traced(network, codes, warm)
+    pairs = [(traced(network, codes, None), traced(network, codes, path)) for _ in range(3)]
+    benchmark.pedantic(lambda: traced(network, codes, path), rounds=1)
+    for order in ("cycle", "storage"):
+        with firemesh.open_trace(path) as trace:
+            accesses_per_s(trace, unit="pe5", order=order)
+    speeds = {}
+    for name, selection in {
+        "one unit, cycle order": {"unit": "pe5"},
+        "one unit, storage order": {"unit": "pe5", "order": "storage"},
+        "all units, cycle order": {},
+    }.items():
+        with firemesh.open_trace(path) as trace:
+            speeds[name] = accesses_per_s(trace, **selection)
+    with firemesh.open_trace(path) as trace:
+        n = sum(int(row["count"]) for row in trace.counters() if "noc" not in row["memory"])
+        window = seconds(lambda: list(trace.accesses(unit="pe5", cycles=(500_000, 510_000))))
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True
+    )
+    benchmark.extra_info |= {
+        "accesses": n,
+        "bytes_per_access": path.stat().st_size / n,
+        "times_without_trace": min(with_ / plain for plain, with_ in pairs),
+        "seconds_more": min(with_ for _, with_ in pairs) - min(plain for plain, _ in pairs),
+        "accesses_per_s": speeds,
+        "window_of_10k_cycles_s": window,
+        "reader_peak_mb": float(done.stdout),
+    }
+    print(benchmark.extra_info)
+
+
+@pytest.mark.benchmark(group="trace")
+def test_a_trace_of_all_images_of_the_zoo(benchmark, tmp_path):
+    network, images = firemesh.load("digits"), firemesh.images("digits")[0]
+    path = tmp_path / "run.h5"
+    firemesh.run(network, images[:2], trace=path)
+
+    def once():
+        plain = seconds(lambda: firemesh.run(network, images))
+        return plain, seconds(lambda: firemesh.run(network, images, trace=path, force=True))
+
+    pairs = [once() for _ in range(3)]
+    result = benchmark.pedantic(
+        lambda: firemesh.run(network, images, trace=path, force=True), rounds=1
+    )
+    n = sum(int(layer.counts.sum()) for layer in result.layers)
+    benchmark.extra_info |= {
+        "times_without_trace": min(with_ / plain for plain, with_ in pairs),
+        "bytes_per_access": path.stat().st_size / n,
     }
     print(benchmark.extra_info)

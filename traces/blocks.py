@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .decode import Segment, Tables, add_entries
+from .errors import DamageError
 from .expand import Entries, count_cycles, fill, place, walk
 from .schema import ACCESS
 
@@ -91,7 +92,7 @@ class Member:
         index = segment.index
         record, own = index.lists[number], index.members[member]
         self.number = number
-        self._segment, self._member = segment, member
+        self.segment, self._member = segment, member
         self._shapes = shapes
         self._modulo = int(record["modulo"])
         self._word = int(own["unit"]) | layer << 16
@@ -102,18 +103,18 @@ class Member:
 
     @cached_property
     def _start(self) -> tuple[Ints, int]:
-        start, shift = self._segment.starts(self.number, self._member)
+        start, shift = self.segment.starts(self.number, self._member)
         return start[: len(self._pattern)], shift
 
     @cached_property
     def _edges(self) -> Ints:
         """int64[rows + 1]: entries before each row."""
-        count = self._segment.n_entries(self.number, self._member)
+        count = self.segment.n_entries(self.number, self._member)
         return np.concatenate([[0], np.cumsum(count)])
 
     @cached_property
     def _stalls(self) -> tuple[Ints, Ints, Ints]:
-        stalls = self._segment.stalls(self._member)
+        stalls = self.segment.stalls(self._member)
         row, entry, cycles = (stalls[name].astype(np.int64) for name in ("row", "entry", "cycles"))
         return row, entry, cycles
 
@@ -128,7 +129,7 @@ class Member:
                 address = address + self._offset
             nothing = np.zeros(len(cycle), np.int64)
             return Entries(cycle, address, pattern, nothing, nothing)
-        n, tables = int(self._edges[end] - self._edges[first]), self._segment.tables
+        n, tables = int(self._edges[end] - self._edges[first]), self.segment.tables
         found = Entries(*np.empty((5, n), np.int64))
         walk(
             cycle, shift, address, self._offset, pattern, self._run[rows], self._run_offset,
@@ -139,7 +140,7 @@ class Member:
 
     def counts(self) -> Ints:
         """Return int64[rows]: accesses of each row."""
-        accesses, tables = self._shapes.accesses, self._segment.tables
+        accesses, tables = self._shapes.accesses, self.segment.tables
         if self._run is None:
             return accesses[self._pattern]
         count = np.zeros(len(self._pattern), np.int64)
@@ -178,7 +179,7 @@ class Member:
     @cached_property
     def reach(self) -> tuple[int, int]:
         """Cycles from a row's start to its first access, at least; beyond its last, at most."""
-        length = int(self._segment.lengths(self.number, self._member).max(initial=0))
+        length = int(self.segment.lengths(self.number, self._member).max(initial=0))
         cycles = self._shapes.beat[:, 0]
         return int(cycles.min(initial=0)), length + int(cycles.max(initial=0)) + 1
 
@@ -232,9 +233,11 @@ def in_cycle_order(found: list[Member], low: int, high: int) -> Iterator[NDArray
     """Yield blocks of accesses in cycles ``low`` to ``high``, by cycle, unit, list and row."""
     if not found:
         return
-    low = max(low, min(member.window[0] for member in found))
-    high = min(high, max(member.window[1] for member in found))
-    width = LEAST_WINDOW
+    segment = found[0].segment
+    is_all = low <= segment.begin and high >= segment.finish
+    low = max(low, segment.begin, min(member.window[0] for member in found))
+    high = min(high, segment.finish, max(member.window[1] for member in found))
+    width, seen = LEAST_WINDOW, 0
     while low < high:
         end = min(high, low + width)
         count = np.zeros(end - low, np.int64)
@@ -258,5 +261,9 @@ def in_cycle_order(found: list[Member], low: int, high: int) -> Iterator[NDArray
         low = end
         width = int(width * min(MOST_GROWTH, BLOCK / max(1, n)))
         width = min(MOST_WINDOW, max(LEAST_WINDOW, width))
+        seen += n
         if n:
             yield block.view(ACCESS)[:, 0]
+    outside = sum(member.total for member in found) - seen
+    if is_all and outside:
+        raise DamageError(f"{outside} accesses lie outside the segment's cycles")

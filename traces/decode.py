@@ -112,8 +112,8 @@ class Tables:
         if not len(self.kind) == len(self.a) == len(self.b):
             raise DamageError("runs/kind, runs/a and runs/b differ in length")
         items = self.items
-        _check_range("patterns/items memory", items["memory"], 0, n_memories - 1)
-        _check_range("patterns/items op", items["op"], 0, 1)
+        check_range("patterns/items memory", items["memory"], 0, n_memories - 1)
+        check_range("patterns/items op", items["op"], 0, 1)
         if items["count"].sum(dtype=np.int64) > MOST_ITEM_ACCESSES:
             raise DamageError("patterns/items count is too large")
 
@@ -124,7 +124,8 @@ def _check_edges(name: str, edges: Ints, total: int, n: int | None) -> None:
         raise DamageError(f"{name} does not divide its table")
 
 
-def _check_range(name: str, values: Array, least: int, most: int) -> None:
+def check_range(name: str, values: Array, least: int, most: int) -> None:
+    """Raise `DamageError` unless all values lie between two numbers."""
     if len(values) and not (least <= values.min() and values.max() <= most):
         raise DamageError(f"{name} is {values.min()} to {values.max()}, must be {least} to {most}")
 
@@ -172,13 +173,13 @@ class Index:
                 f"members has {len(members)} rows, the lists tell of {self.member[-1]}"
             )
         segment = lists["segment"].astype(np.int64)
-        _check_range("lists segment", segment, 0, n_segments - 1)
-        _check_range("members unit", members["unit"], 0, n_units - 1)
+        check_range("lists segment", segment, 0, n_segments - 1)
+        check_range("members unit", members["unit"], 0, n_units - 1)
         if (np.diff(segment) < 0).any():
             raise DamageError("lists are not in the order of segments")
         leader = lists["leader"].astype(np.int64)
         follows = np.flatnonzero(leader != -1)
-        _check_range("lists leader", leader, -1, len(lists) - 1)
+        check_range("lists leader", leader, -1, len(lists) - 1)
         if (leader >= np.arange(len(lists))).any():
             raise DamageError("lists leader does not come before its follower")
         if (segment[leader[follows]] != segment[follows]).any():
@@ -187,6 +188,7 @@ class Index:
         plain = follows[lists["of"][follows] == INHERITED]
         if (rows[plain] > rows[leader[plain]]).any():
             raise DamageError("lists rows is more than the leader has")
+        check_range("lists modulo", lists["modulo"], 0, 1 << 62)
         if (lists["members"][leader[follows]] == 0).any():
             raise DamageError("lists leader has no members")
 
@@ -260,7 +262,7 @@ class Segment:
     def _checked(self, name: str, number: int, values: Ints) -> Ints:
         leader = int(self.index.lists["leader"][number])
         if name == "of" and leader >= 0:
-            _check_range("columns/of", values, 0, self.rows(leader) - 1)
+            check_range("columns/of", values, 0, self.rows(leader) - 1)
         return values
 
     def pattern(self, number: int) -> Ints:
@@ -269,17 +271,19 @@ class Segment:
         if key not in self._cache:
             offset = int(self.index.lists["pattern_offset"][number])
             pattern = self.column("pattern", number) + offset
-            _check_range("columns/pattern", pattern, 0, len(self.tables.period) - 1)
+            check_range("columns/pattern", pattern, 0, len(self.tables.period) - 1)
             self._cache[key] = pattern
         return self._cache[key]
 
     def runs(self, number: int, member: int) -> tuple[Ints, int]:
         """Return int64[rows] and a number to add: runs that a member walks, below 0 for none."""
         run, offset = self.column("run", number), int(self.index.members["run_offset"][member])
-        _check_range("columns/run", run, -1, len(self.tables.run_first) - 2 - max(0, offset))
         is_walked = run >= 0
+        last_run = len(self.tables.run_first) - 2
+        check_range("columns/run", run, -1, last_run)
+        check_range("members run_offset, and columns/run,", run[is_walked] + offset, 0, last_run)
         last = self.pattern(number)[is_walked] + self.tables.most_kind[run[is_walked] + offset]
-        _check_range("patterns of entries", last, 0, len(self.tables.period) - 1)
+        check_range("patterns of entries", last, 0, len(self.tables.period) - 1)
         return run, offset
 
     def address(self, number: int) -> Ints:
@@ -326,7 +330,7 @@ class Segment:
         return [int(edge) for edge in edges]
 
     def _in_time(self, start: Ints, shift: int = 0) -> Ints:
-        _check_range("start of rows", start, self.begin - shift, self.finish - shift)
+        check_range("start of rows", start, self.begin - shift, self.finish - shift)
         return start
 
     def slack(self, number: int, member: int) -> Ints:
@@ -345,8 +349,8 @@ class Segment:
         if not self.index.lists["walks"][number]:
             return np.ones(self.rows(number), np.int64)
         run, offset = self.runs(number, member)
-        count = np.diff(self.tables.run_first)[np.maximum(run, 0) + offset]
-        return np.where(run < 0, 0, count)
+        count = np.append(np.diff(self.tables.run_first), 0)
+        return count[np.where(run < 0, -1, run + offset)]
 
     def lengths(self, number: int, member: int) -> Ints:
         """Return int64[rows]: cycles that a row's entries and the stalls between them take."""
@@ -357,7 +361,7 @@ class Segment:
         run, offset = self.runs(number, member)
         add_entries(run, offset, pattern, tables.run_first, tables.kind, tables.period, length)
         stalls = self.stalls(member)
-        _check_range("stalls row", stalls["row"], 0, len(length) - 1)
+        check_range("stalls row", stalls["row"], 0, len(length) - 1)
         np.add.at(length, stalls["row"].astype(np.int64), stalls["cycles"].astype(np.int64))
         return length
 

@@ -11,9 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import TraceError
-from .schema import ATTRIBUTES, OPS, SCHEMA, SCHEMA_VERSION, TABLES, TEXT
-from .store import merge
-from .writer import partial_of, read_state, shards_of
+from .partial import partial_of, read_state, shards_of
+from .schema import ATTRIBUTES, NETWORK_MEMORIES, OPS, SCHEMA, SCHEMA_VERSION, TABLES, TEXT
+from .store import DIGEST, ROWS, digest, merge
+
+LEAST = {"clock_hz": 1, "multipliers": 1, "flit_bits": 1}
+MOST = 1 << 40
+"""Of an attribute that is a whole number."""
+UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError)
+"""What h5py raises for a damaged file."""
 
 
 class TraceFile:
@@ -30,8 +36,7 @@ class TraceFile:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         try:
             self._file = self._open()
-            self._check_attributes()
-            self._check_tables()
+            self._check()
         except BaseException:
             self.close()
             raise
@@ -41,7 +46,11 @@ class TraceFile:
     def _open(self) -> h5py.File:
         folder = self.path if self.path.is_dir() else partial_of(self.path)
         if folder.is_dir() and not self.path.is_file():
-            return self._open_partial(folder)
+            try:
+                return self._open_partial(folder)
+            except TraceError:
+                if not self.path.is_file():  # the run has not come to its end meanwhile
+                    raise
         if not self.path.exists():
             raise TraceError(f"{self.path}: no such file; make one with firemesh run --trace")
         try:
@@ -58,38 +67,71 @@ class TraceFile:
             ) from None
 
     def _open_partial(self, folder: Path) -> h5py.File:
-        shards = shards_of(folder)
         state, attributes = read_state(folder)
-        n = int(state["shards"]) if state else 0
-        if not n or n > len(shards):
+        if not state:
             raise TraceError(
                 f"{folder}: holds no finished segments yet; run again with --resume to go on"
             )
+        shards = shards_of(folder, int(state["shards"]))
         self._temporary = tempfile.TemporaryDirectory(prefix="firemesh-")
         merged = Path(self._temporary.name) / "partial.h5"
         try:
-            merge(shards[:n], merged, attributes | {"complete": False})
+            merge(shards, merged, attributes | {"complete": False})
             return h5py.File(merged, "r")
         except (OSError, ValueError, KeyError) as error:
             raise TraceError(
                 f"{folder}: cannot be read ({reason(error)}); run again with --force"
             ) from None
 
+    def _check(self) -> None:
+        try:
+            self._check_attributes()
+            self._check_tables()
+            self._check_rows()
+        except TraceError:
+            raise
+        except UNREADABLE as error:
+            raise TraceError(
+                f"{self.path}: is damaged ({reason(error)}); make the trace again"
+            ) from None
+
+    def _check_rows(self) -> None:
+        """Refuse tables that lost or gained rows, before any is read."""
+        told = self._file.attrs.get(ROWS)
+        if not isinstance(told, np.ndarray) or told.dtype.kind not in "iu":
+            raise TraceError(f"{self.path}: attribute rows is missing; make the trace again")
+        wanted = dict(zip(TABLES, told.tolist(), strict=False))
+        for name in TABLES:
+            dataset = self._file[name]
+            rows, step = len(dataset), dataset.chunks[0] if dataset.chunks else 1
+            if rows != wanted.get(name):
+                raise TraceError(
+                    f"{self.path}: table {name} has {rows} rows, must have {wanted.get(name)}; "
+                    "make the trace again"
+                )
+            if rows and (not dataset.chunks or dataset.id.get_num_chunks() != -(-rows // step)):
+                raise TraceError(f"{self.path}: table {name} lacks rows; make the trace again")
+
     def _check_attributes(self) -> None:
         attributes = self._file.attrs
-        if "schema" not in attributes or text_of(attributes["schema"]) != SCHEMA:
+        schema = attributes.get("schema")
+        if not isinstance(schema, str | bytes) or text_of(schema) != SCHEMA:
             raise TraceError(
                 f"{self.path}: is no firemesh trace (attribute schema is not {SCHEMA}); "
                 "give a file made with firemesh run --trace"
             )
         version = attributes.get("schema_version")
-        if not isinstance(version, int | np.integer) or not 1 <= version <= SCHEMA_VERSION:
+        if not isinstance(version, int | np.integer) or version < 1:
+            raise TraceError(
+                f"{self.path}: attribute schema_version is no schema version; make the trace again"
+            )
+        if version > SCHEMA_VERSION:
             raise TraceError(
                 f"{self.path}: has schema version {version}, this firemesh reads up to "
                 f"{SCHEMA_VERSION}; install a newer firemesh"
             )
         for name, kind in ATTRIBUTES.items():
-            value = attributes.get(name)
+            value: Any = attributes.get(name)
             kinds = {
                 str: str | bytes,
                 int: int | np.integer,
@@ -101,6 +143,10 @@ class TraceFile:
                     f"{self.path}: attribute {name} is missing or no {kind.__name__}; "
                     "make the trace again"
                 )
+            if (kind is float and not 0 <= value < np.inf) or (
+                kind is int and not LEAST.get(name, 0) <= value <= MOST
+            ):
+                raise TraceError(f"{self.path}: attribute {name} is {value}; make the trace again")
 
     def _check_tables(self) -> None:
         for name, fields in TABLES.items():
@@ -138,6 +184,14 @@ class TraceFile:
     ) -> None:
         """Close the file."""
         self.close()
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether attributes and stored tables are those that were written."""
+        try:
+            return text_of(self._file.attrs.get(DIGEST)) == digest(self._file)
+        except UNREADABLE:
+            return False
 
     # ---- tables
 
@@ -178,7 +232,7 @@ class TraceFile:
     def _read(self, name: str) -> NDArray[Any]:
         try:
             rows: NDArray[Any] = self._file[name][...]
-        except (OSError, MemoryError, ValueError) as error:
+        except UNREADABLE as error:
             raise self.damaged(name, error) from None
         return rows
 
@@ -204,7 +258,10 @@ class TraceFile:
     @cached_property
     def memories(self) -> list[str]:
         """Names of the memories, by number; the last two are the doors to the network."""
-        return self._names("memories")
+        names = self._names("memories")
+        if tuple(names[-2:]) != NETWORK_MEMORIES or len(set(names)) != len(names):
+            raise self.damaged("memories", ValueError("its names are not those of memories"))
+        return names
 
     @cached_property
     def causes(self) -> list[str]:
@@ -230,6 +287,11 @@ class TraceFile:
     def links(self) -> list[str]:
         """Names of the links: ``source>target`` units; a link to itself delivers to the node."""
         table, units = self.table("links"), self.units
+        for name in ("source", "target"):
+            if len(table) and table[name].max() >= len(units):
+                raise self.damaged(
+                    "links", ValueError(f"{name} {table[name].max()} does not exist")
+                )
         return [f"{units[link['source']]}>{units[link['target']]}" for link in table]
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import Shapes, in_cycle_order, in_storage_order, members, shapes_of
-from .decode import Index, Segment, Tables
+from .decode import Index, Segment, Tables, check_range
 from .errors import DamageError, TraceError
-from .file import TraceFile, reason
+from .file import UNREADABLE, TraceFile, reason
 from .schema import (
     ACCESS,
     COLUMNS,
@@ -140,7 +140,9 @@ class Trace(TraceFile):
             return call()
         except DamageError as error:
             raise TraceError(f"{self.path}: is damaged: {error}; make the trace again") from None
-        except (OSError, KeyError) as error:
+        except TraceError:
+            raise
+        except UNREADABLE as error:
             raise TraceError(
                 f"{self.path}: is damaged ({reason(error)}); make the trace again"
             ) from None
@@ -161,6 +163,7 @@ class Trace(TraceFile):
         columns = {name: self._file[f"columns/{name}"] for name in COLUMNS}
         columns["stalls"] = self._file["stalls"]
         record = self.segments[number]
+        self._guard(lambda: self._check_size(number, int(first), int(end)))
         return Segment(
             self._index, self._tables, columns, int(first), int(end),
             int(record["cycle0"]), int(record["cycle1"]),
@@ -253,6 +256,31 @@ class Trace(TraceFile):
         np.add.at(total, counters["segment"], counters["count"].astype(np.int64))
         return total
 
+    @cached_property
+    def _slots(self) -> NDArray[np.int64]:
+        """int64[segments]: multiplier slots that were counted."""
+        total, slots = np.zeros(len(self.segments), np.int64), self.table("slots")
+        if len(slots) and slots["segment"].max() >= len(total):
+            raise DamageError("slots tell of segments that do not exist")
+        np.add.at(total, slots["segment"], slots["count"].astype(np.int64))
+        return total
+
+    def _check_size(self, number: int, first: int, end: int) -> None:
+        """Refuse a segment whose cycles or rows are more than were counted."""
+        record = self.segments[number]
+        cycles = int(record["cycle1"]) - int(record["cycle0"])
+        n_pes = int((self.table("units")["kind"] == b"pe").sum())
+        if record["cycle1"] >= 1 << 62 or cycles <= 0:
+            raise DamageError(f"segments: {number} ends before it begins, or never")
+        if cycles * self.attribute("multipliers") * n_pes != self._slots[number]:
+            raise DamageError(
+                f"slots of segment {number} are {self._slots[number]}, "
+                f"not those of {n_pes} PEs in {cycles} cycles"
+            )
+        rows = int(self._index.lists["rows"][first:end].max(initial=0))
+        if rows > self._counted[number]:
+            raise DamageError(f"lists rows is {rows}, more than segment {number} has accesses")
+
     def _members(self, number: int, shapes: Shapes, units: set[int] | None) -> Any:
         found = members(self._segment(number), shapes, int(self.segments["layer"][number]), units)
         most = self._counted[number]
@@ -300,7 +328,9 @@ class Trace(TraceFile):
         structured array, int32[n, lanes]
             See `firemesh.traces.values.psums`.
         """
-        return psums(self, layer, unit, frame)
+        parts = psums(self, layer, unit, frame)
+        while (part := self._guard(lambda: next(parts, None))) is not None:
+            yield part
 
     def _packets_of(self, number: int) -> NDArray[Any]:
         return self._guard(lambda: self._read_packets(number))  # type: ignore[no-any-return]
@@ -319,9 +349,12 @@ class Trace(TraceFile):
                 address = segment.address(one) + int(index.members["base_offset"][member])
                 rows = np.empty(len(start), PACKET)
                 rows["created"], rows["layer"] = start + shift, self.segments["layer"][number]
+                kind = segment.column("kind", one)
+                check_range("columns/kind (packet kind)", kind, 0, len(self.table("kinds")) - 1)
+                check_range("packets source", address >> PACKET_SHIFT, 0, len(self.units) - 1)
                 rows["source"], rows["number"] = address >> PACKET_SHIFT, address & 0xFFFFFFFF
                 rows["flits"] = shapes.item[shapes.first[pattern], 7] >> 32 & 0xFFFF
-                rows["kind"] = segment.column("kind", one)
+                rows["kind"] = kind
                 rows["value"] = segment.column("value", one)
                 parts.append(rows)
         packets = np.concatenate(parts) if parts else np.zeros(0, PACKET)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import members
-from .errors import TraceError
+from .errors import DamageError, TraceError
 from .expand import A_STEP, ADDRESS, ADDRESS_STEP, B_STEP, COUNT
 from .kernel import kernel
 from .schema import ACCESS
@@ -24,7 +24,7 @@ WORD_BYTES = 4
 def accumulate(
     value: Array, address: Array, pattern: Array, a: Array, b: Array, first: Array, item: Array,
     op: Array, operand: Array, weight: Array, base: int, psum: Array, out: Array,
-) -> None:  # fmt: skip
+) -> bool:  # fmt: skip
     """Multiply and accumulate entries in their order, and tell what each access reads or writes.
 
     Parameters
@@ -54,14 +54,19 @@ def accumulate(
             for _ in range(item[k, COUNT]):
                 for lane in range(lanes):
                     at = byte // WORD_BYTES + lane
+                    if at < 0 or at >= len(psum):
+                        return False
                     if op[k] == 1 and operand[k, 1] == 0:
                         psum[at] = 0
                     elif op[k] == 1:
+                        if of + lane < 0 or of + lane >= len(weight):
+                            return False
                         psum[at] += np.int32(value[i]) * np.int32(weight[of + lane])
                     out[n, lane] = psum[at]
                 byte += item[k, ADDRESS_STEP]
                 of += operand[k, 2]
                 n += 1
+    return True
 
 
 def psums(
@@ -112,11 +117,13 @@ def psums(
                 entries = member.entries(first, end)
                 result = np.zeros((n, lanes), np.int32)
                 per_entry = np.repeat(value[first:end], member.n_entries(first, end))
-                accumulate(
+                is_inside = accumulate(
                     per_entry, entries.address, entries.pattern, entries.a, entries.b,
                     shapes.first, shapes.item, items["op"].astype(np.int64), operand, weight,
                     base, psum, result,
                 )  # fmt: skip
+                if not is_inside:
+                    raise DamageError("psums or weights lie outside their memories")
                 yield block.view(ACCESS)[:, 0], result
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .decode import Segment
+from .decode import Segment, check_range
 from .errors import DamageError, TraceError
 from .kernel import kernel
 from .reader import Trace
@@ -50,7 +50,7 @@ def check_block(
 
     Parameters
     ----------
-    words : uint64[n, 3]
+    words : int64[n, 3]
         Accesses, see `firemesh.traces.expand`.
     low, high : int
         Cycles of the segment.
@@ -83,16 +83,16 @@ def check_block(
             return Fault.UNIT, i
         bank = first_port[memory]
         if size[memory] > 0:
-            if address < 0 or address + width > size[memory]:
+            if address < 0 or address > size[memory] - width:
                 return Fault.OUTSIDE_MEMORY, i
             bank += address // bank_bytes[memory]
         if last[unit, bank, op] == cycle:
             used[unit, bank, op] += 1
-            if used[unit, bank, op] > ports[memory, op]:
-                return Fault.PORT, i
         else:
             last[unit, bank, op] = cycle
             used[unit, bank, op] = 1
+        if used[unit, bank, op] > ports[memory, op]:
+            return Fault.PORT, i
     return Fault.NONE, -1
 
 
@@ -129,6 +129,8 @@ class _Memories:
         of = table["unit_kind"]
         is_held = (of[None] == units[:, None]) | (of[None] == b"node")
         self.is_held = is_held.astype(np.uint8)
+        if max(int(table[name].max()) for name in ("bytes", "bank_bytes")) >= 1 << 62:
+            raise DamageError("memories: bytes are too many")
         self.bytes = table["bytes"].astype(np.int64)
         self.bank_bytes = np.maximum(table["bank_bytes"].astype(np.int64), 1)
         banks = np.where(self.bytes > 0, -(-self.bytes // self.bank_bytes), 1)
@@ -160,6 +162,8 @@ def verify(trace: Trace, progress: Callable[[int, int], None] | None = None) -> 
     try:
         for name in TABLES:
             trace.table(name)
+        if not trace.is_unchanged:
+            report.add("digest: the file is not as it was written")
         _check_names(trace, report)
         _check_segments(trace, report)
         if report.problems:
@@ -180,9 +184,17 @@ def _check_names(trace: Trace, report: Report) -> None:
         ids = trace.table(name)["id"]
         if not np.array_equal(ids, np.arange(len(ids))):
             report.add(f"{name}: ids are not 0, 1, 2, ...")
-    for name, names in (("layers", trace.layers), ("units", trace.units)):
+    named = {"layers": trace.layers, "units": trace.units, "causes": trace.causes}
+    for name, names in named.items():
         if len(set(names)) != len(names):
             report.add(f"{name}: two have the same name")
+    for name in ("read_byte_pj", "write_byte_pj"):
+        prices = trace.table("memories")[name]
+        if not (np.isfinite(prices) & (prices >= 0)).all():
+            report.add(f"memories: {name} holds what is no price")
+    causes = trace.table("causes")
+    if ((causes["is_busy"] > 1) | (causes["is_busy"] + causes["is_idle"] > 1)).any():
+        report.add("causes: one is busy and idle")
     limits = {
         ("counters", "segment"): len(trace.segments),
         ("counters", "unit"): len(trace.units),
@@ -199,18 +211,63 @@ def _check_names(trace: Trace, report: Report) -> None:
         ("lists", "stream"): len(trace.table("streams")),
         ("filter_groups", "layer"): len(trace.layers),
         ("filter_groups", "unit"): len(trace.units),
+        ("weights/rows", "layer"): len(trace.layers),
+        ("weights/rows", "unit"): len(trace.units),
+        ("weights/rows", "first"): len(trace.table("weights/values")) + 1,
     }
     for (table, column), limit in limits.items():
         values = trace.table(table)[column]
         if len(values) and values.max() >= limit:
             report.add(f"{table}: {column} {values.max()} does not exist; there are {limit}")
 
+    if not report.problems:
+        _check_links(trace, report)
+        _check_groups(trace, report)
+        rows = trace.table("weights/rows")
+        first, is_pe = rows["first"].astype(np.int64), trace.table("units")["kind"] == b"pe"
+        place = rows["layer"].astype(np.int64) << 16 | rows["unit"]
+        if len(first) and (
+            first[0] != 0
+            or (np.diff(first) < 0).any()
+            or (np.diff(place) <= 0).any()
+            or not is_pe[rows["unit"]].all()
+        ):
+            report.add("weights/rows: rows are not in order")
+
+
+def _check_links(trace: Trace, report: Report) -> None:
+    units, links = trace.table("units"), trace.table("links")
+    place = np.stack([units["x"], units["y"]], axis=1).astype(np.int64)
+    if len(np.unique(place, axis=0)) != len(place):
+        report.add("units: two are at the same place")
+    ends = np.stack([links["source"], links["target"]], axis=1).astype(np.int64)
+    if len(np.unique(ends, axis=0)) != len(ends):
+        report.add("links: two are between the same units")
+    if (np.abs(place[ends[:, 0]] - place[ends[:, 1]]).sum(axis=1) > 1).any():
+        report.add("links: one is between units that are not neighbours")
+
+
+def _check_groups(trace: Trace, report: Report) -> None:
+    """Check that each filter of a layer is in one group."""
+    groups, layers = trace.table("filter_groups"), trace.table("layers")
+    end = groups["first"].astype(np.int64) + groups["size"]
+    if (end > layers["filters"][groups["layer"]]).any():
+        report.add("filter_groups: one has filters that its layer does not have")
+    for layer in np.unique(groups["layer"]):
+        own = groups[groups["layer"] == layer]
+        own = own[np.argsort(own["first"], kind="stable")]
+        size = own["size"].astype(np.int64)
+        is_whole = size.sum() == layers["filters"][layer]
+        if not is_whole or (own["first"] != np.cumsum(size) - size).any():
+            report.add(f"filter_groups: those of {trace.layers[layer]} are not its filters")
+
 
 def _check_segments(trace: Trace, report: Report) -> None:
     segments = trace.segments
-    order = segments["frame"].astype(np.int64) << 32 | segments["layer"].astype(np.int64) << 16
+    order = segments["frame"].astype(np.uint64) << np.uint64(32)
+    order |= segments["layer"].astype(np.uint64) << np.uint64(16)
     order |= segments["wave"]
-    if (np.diff(order) <= 0).any():
+    if (order[1:] <= order[:-1]).any():
         report.add("segments: frames, layers and waves are not in order")
     if (segments["cycle1"] <= segments["cycle0"]).any():
         report.add("segments: one ends before it begins")
@@ -225,9 +282,19 @@ def _check_segments(trace: Trace, report: Report) -> None:
 def _check_segment(trace: Trace, number: int, memories: _Memories, report: Report) -> None:
     record = trace.segments[number]
     where = f"segment {number} (frame {record['frame']}, layer {trace.layers[record['layer']]})"
-    segment = trace._segment(number)
-    for problem in _rows(segment):
+    is_sound = True
+    for problem in _slots(trace, number):
         report.add(f"{where}: {problem}")
+        is_sound = False
+    if not is_sound:
+        return
+    segment = trace._segment(number)
+    try:
+        for problem in _rows(segment):
+            report.add(f"{where}: {problem}")
+    except DamageError as error:
+        report.add(f"{where}: {error}")
+        return
     wanted = _counted(trace, number, len(memories.names))
     count = np.zeros_like(wanted)
     is_small = wanted[0].sum() <= AT_ONCE
@@ -244,7 +311,7 @@ def _check_segment(trace: Trace, number: int, memories: _Memories, report: Repor
             f"{count[what, unit, memory, op]} {('accesses', 'bytes')[what]} in the lists, "
             f"{wanted[what, unit, memory, op]} counted"
         )
-    for problem in _slots(trace, number):
+    for problem in _flits(trace, number):
         report.add(f"{where}: {problem}")
     for problem in _packets(trace, number, report):
         report.add(f"{where}: {problem}")
@@ -270,7 +337,7 @@ def _check_units(
     used = np.zeros_like(last)
     for block in trace._blocks(number, units):
         fault, at = check_block(
-            block.view(np.uint64).reshape(-1, 3), low, high, memories.is_held, memories.bytes,
+            block.view(np.int64).reshape(-1, 3), low, high, memories.is_held, memories.bytes,
             memories.bank_bytes, memories.first, memories.ports, last, used, count[0], count[1],
         )  # fmt: skip
         if fault:
@@ -299,6 +366,7 @@ def _rows(segment: Segment) -> Iterator[str]:
             place = stalls["row"].astype(np.int64) << 32 | stalls["entry"]
             if (np.diff(place) <= 0).any():
                 yield f"list {number} has stalls that are not in order"
+            check_range("stalls row", stalls["row"], 0, segment.rows(number) - 1)
             if (stalls["entry"] >= segment.n_entries(number, member)[stalls["row"]]).any():
                 yield f"list {number} has stalls behind a row's last entry"
 
@@ -311,9 +379,34 @@ def _slots(trace: Trace, number: int) -> Iterator[str]:
     is_pe = trace.table("units")["kind"] == b"pe"
     record = trace.segments[number]
     cycles = int(record["cycle1"] - record["cycle0"])
+    if cycles * trace.attribute("multipliers") >= 1 << 62:
+        yield "slots must be more than can be counted"
+        return
     wanted = cycles * trace.attribute("multipliers") * is_pe
     for unit in np.flatnonzero(total != wanted):
         yield f"slots of unit {trace.units[unit]} are {total[unit]}, must be {wanted[unit]}"
+
+
+def _flits(trace: Trace, number: int) -> Iterator[str]:
+    """Yield where flits that left the network are not those that its doors counted."""
+    flits, links = trace.table("flits"), trace.table("links")
+    rows = flits[flits["segment"] == number]
+    total = np.zeros(len(links), np.int64)
+    np.add.at(total, rows["link"], rows["count"].astype(np.int64))
+    if (total < 0).any():
+        yield "flits are more than can be counted"
+    doors = _counted(trace, number, len(trace.memories))[1, :, -1, 0]
+    local = np.zeros(len(trace.units), np.int64)
+    is_local = links["source"] == links["target"]
+    local[links["source"][is_local]] = total[is_local]
+    for unit in np.flatnonzero(local != doors):
+        yield f"flits to unit {trace.units[unit]} are {local[unit]}, must be {doors[unit]}"
+    into, out = np.zeros_like(local), np.zeros_like(local)
+    np.add.at(into, links["target"][~is_local], total[~is_local])
+    np.add.at(into, np.arange(len(into)), _counted(trace, number, len(trace.memories))[1, :, -2, 1])
+    np.add.at(out, links["source"], total)
+    if (out < into).any():
+        yield f"flits leave unit {trace.units[np.argmax(out < into)]} less often than they come"
 
 
 def _packets(trace: Trace, number: int, report: Report) -> Iterator[str]:

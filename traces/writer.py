@@ -4,20 +4,34 @@ While a run goes on, ``NAME.partial/`` holds what is finished, one shard for eac
 run's own state of the last one. Killed at any moment, it loses what came after that.
 """
 
-import json
+import errno
 import os
 import shutil
 import time
-from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
-from zipfile import BadZipFile
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import TraceError
+from .errors import DamageError, TraceError
 from .lists import Lists
+from .partial import (
+    LOCK,
+    MERGED,
+    STATE,
+    State,
+    has_commits,
+    partial_of,
+    read_state,
+    remove,
+    remove_shards,
+    shard_of,
+    shards_of,
+    write_run,
+    write_state,
+)
 from .schema import SCHEMA, SCHEMA_VERSION
 from .store import merge, shard_image, write_atomically
 
@@ -30,23 +44,6 @@ COMMIT_SECONDS = 2.0
 """At most one commit in this time."""
 COMMIT_BYTES = 1 << 28
 """Buffered bytes at which a commit does not wait for its time."""
-PARTIAL = ".partial"
-STATE = "state.npz"
-RUN = "run.json"
-LOCK = "lock"
-
-
-def partial_of(path: Path) -> Path:
-    """Return the folder that holds a trace while it is written."""
-    return path.with_name(path.name + PARTIAL)
-
-
-def shards_of(folder: Path) -> list[Path]:
-    """Return a partial trace's shards in order, without gaps."""
-    found: list[Path] = []
-    while (shard := folder / f"{len(found):05d}.h5").exists():
-        found.append(shard)
-    return found
 
 
 class TraceWriter:
@@ -77,6 +74,8 @@ class TraceWriter:
     def __init__(
         self, path: Path, attributes: dict[str, Any], force: bool = False, resume: bool = False
     ) -> None:
+        if path.is_dir():
+            raise TraceError(f"{path}: is a folder; name a file for the trace")
         self._path, self._folder = path, partial_of(path)
         self._attributes = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **attributes}
         self._parts: dict[str, list[NDArray[Any]]] = {}
@@ -85,68 +84,93 @@ class TraceWriter:
         self._bytes = 0
         self._shards = 0
         self._time = time.monotonic()
-        self.state: dict[str, NDArray[Any]] = {}
+        self.state: State = {}
         self._lock: IO[str] | None = None
-        self._check_path(force)
-        self._take_lock()
+        self._check_path(force, resume)
         try:
+            self._take_lock()
+            self._check_path(force, resume)
             self._begin(force, resume)
+        except OSError as error:
+            self.abandon()
+            raise self._failed(error) from None
         except BaseException:
             self.abandon()
             raise
 
-    def _check_path(self, force: bool) -> None:
-        if self._path.is_dir():
-            raise TraceError(f"{self._path}: is a folder; name a file for the trace")
-        if self._path.exists() and not force:
+    def _check_path(self, force: bool, resume: bool) -> None:
+        if self._path.exists() and not self._path.is_file():
+            raise TraceError(f"{self._path}: is no file; name another for the trace")
+        self._is_merged = resume and self._is_finished()
+        if self._path.exists() and not (force or self._is_merged):
             raise TraceError(f"{self._path}: exists; name another file, or replace it with --force")
         if not self._path.parent.is_dir():
             raise TraceError(
                 f"{self._path}: folder {self._path.parent} does not exist; make it first"
             )
 
-    def _take_lock(self) -> None:
-        self._folder.mkdir(exist_ok=True)
-        self._lock = open(self._folder / LOCK, "w")
-        if fcntl is None:
-            return
+    def _is_finished(self) -> bool:
+        """Whether this run was killed while it removed its folder."""
+        if not (self._folder / STATE).exists() or not self._path.is_file():
+            return False
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with h5py.File(self._path, "r") as file:
+                found = {name: file.attrs.get(name) for name in self._attributes}
+                is_complete = bool(file.attrs.get("complete"))
         except OSError:
+            return False
+        texts = {n: v.decode() if isinstance(v, bytes) else v for n, v in found.items()}
+        return is_complete and all(texts[n] == value for n, value in self._attributes.items())
+
+    def _take_lock(self) -> None:
+        while True:
+            self._folder.mkdir(exist_ok=True)
+            self._lock = open(self._folder / LOCK, "w")
+            if fcntl is None:
+                return
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                self._lock.close()
+                self._lock = None
+                raise TraceError(
+                    f"{self._path}: another run is writing this trace; wait for it, or name "
+                    "another file"
+                ) from None
+            try:  # a run that ended meanwhile removed what was opened
+                if os.path.samestat(os.fstat(self._lock.fileno()), os.stat(self._lock.name)):
+                    return
+            except FileNotFoundError:
+                pass
             self._lock.close()
-            raise TraceError(
-                f"{self._path}: another run is writing this trace; wait for it, or name another "
-                "file"
-            ) from None
 
     def _begin(self, force: bool, resume: bool) -> None:
-        shards = shards_of(self._folder)
-        if shards and not (resume or force):
+        if has_commits(self._folder) and not (resume or force):
             raise TraceError(
                 f"{self._folder}: holds the unfinished trace of an earlier run; go on from it with "
                 "--resume, or begin anew with --force"
             )
-        state = self._folder / STATE
         if resume:
             self._resume()
-        for shard in shards[self._shards :]:
-            shard.unlink()
+        if not self._shards:  # without its state, what is left belongs to no run
+            (self._folder / STATE).unlink(missing_ok=True)
+        remove_shards(self._folder, self._shards)
         if not self._shards:
-            state.unlink(missing_ok=True)
-            text = json.dumps(self._attributes, indent=1)
-            write_atomically(self._folder / RUN, text.encode())
+            write_run(self._folder, self._attributes)
 
     def _resume(self) -> None:
         state, before = read_state(self._folder)
         if not state:
             return
-        differing = [name for name, value in self._attributes.items() if before[name] != value]
+        differing = [n for n, value in self._attributes.items() if before.get(n) != value]
         if differing:
             raise TraceError(
                 f"{self._folder}: is the unfinished trace of another run, with another "
                 f"{', '.join(differing)}; repeat that run to go on, or begin anew with --force"
             )
         self._shards = int(state.pop("shards"))
+        if not self._is_merged:
+            shards_of(self._folder, self._shards)
         names = state.pop("tables").tolist()
         self._rows = dict(zip(names, state.pop("rows").tolist(), strict=True))
         self._committed = dict(self._rows)
@@ -182,7 +206,7 @@ class TraceWriter:
         """Whether it is time for a commit."""
         return self._bytes > COMMIT_BYTES or time.monotonic() - self._time > COMMIT_SECONDS
 
-    def commit(self, state: dict[str, NDArray[Any]]) -> None:
+    def commit(self, state: State) -> None:
         """Bring what was appended to the disk, with what the run needs to go on from here.
 
         Raises
@@ -192,7 +216,7 @@ class TraceWriter:
         """
         tables = {name: _joined(parts) for name, parts in self._parts.items()}
         first = {name: self._committed.get(name, 0) for name in tables}
-        image = shard_image(tables, first, {})
+        image = shard_image(tables, first)
         names = sorted(self._rows)
         own = {
             "shards": np.array(self._shards + 1),
@@ -200,8 +224,8 @@ class TraceWriter:
             "rows": np.array([self._rows[name] for name in names], np.int64),
         }
         try:
-            write_atomically(self._folder / f"{self._shards:05d}.h5", image)
-            _write_arrays(self._folder / STATE, state | own)
+            write_atomically(shard_of(self._folder, self._shards), image)
+            write_state(self._folder, state | own)
         except OSError as error:
             raise self._failed(error) from None
         self._shards += 1
@@ -217,7 +241,7 @@ class TraceWriter:
         )
         return TraceError(f"{self._path}: cannot be written ({error.strerror or error}); {kept}")
 
-    def finish(self, state: dict[str, NDArray[Any]]) -> None:
+    def finish(self, state: State) -> None:
         """Commit, merge the shards into the file, and remove the folder.
 
         Raises
@@ -225,47 +249,35 @@ class TraceWriter:
         TraceError
             When the disk is full or fails; the shards are kept.
         """
-        self.commit(state)
-        shards = shards_of(self._folder)
-        new = self._folder / "merged.h5"
+        if not self._is_merged:
+            self.commit(state)
+            self._merge()
+        remove(self._folder)
+        self.abandon()
+
+    def _merge(self) -> None:
+        shards = shards_of(self._folder, self._shards)
+        new = self._folder / MERGED
         try:
             needed = sum(shard.stat().st_size for shard in shards)
             if shutil.disk_usage(self._folder).free < needed:
-                raise OSError(28, f"{needed} bytes are needed")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             merge(shards, new, self._attributes | {"complete": True})
             os.replace(new, self._path)
         except OSError as error:
             new.unlink(missing_ok=True)
             raise self._failed(error) from None
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self.abandon()
+        except DamageError as error:
+            new.unlink(missing_ok=True)
+            raise TraceError(f"{self._folder}: {error}; begin anew with --force") from None
 
     def abandon(self) -> None:
         """Let go of the folder; what was committed stays."""
         if self._lock is not None:
+            if self._folder.is_dir() and not has_commits(self._folder):
+                remove(self._folder)
             self._lock.close()
             self._lock = None
-        if self._folder.is_dir() and not shards_of(self._folder):
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def read_state(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Return what the last commit of a partial trace kept, and the attributes of its run.
-
-    Raises
-    ------
-    TraceError
-        When either is damaged.
-    """
-    if not (folder / STATE).exists():
-        return {}, {}
-    try:
-        with np.load(folder / STATE) as arrays:
-            state = {name: arrays[name] for name in arrays.files}
-        attributes = json.loads((folder / RUN).read_text("utf-8"))
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise TraceError(f"{folder}: is damaged ({error}); begin anew with --force") from None
-    return state, attributes
 
 
 def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
@@ -273,9 +285,3 @@ def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
     if len(parts) == 1:
         return parts[0]
     return np.frombuffer(b"".join(part.tobytes() for part in parts), parts[0].dtype)
-
-
-def _write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    buffer = BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    write_atomically(path, buffer.getvalue())
