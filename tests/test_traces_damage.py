@@ -25,17 +25,16 @@ from firemesh.traces.schema import ATTRIBUTES, SCHEMA_VERSION, TABLES, TEXT
 from firemesh.traces.verify import verify
 
 HELD = list(TABLES)
+FULL = [name for name in TABLES if name != "columns/of"]
+"""Tables that have rows in the trace of these tests."""
 COMMANDS = ("info", "verify", "stats")
 SECONDS = 20
 MOST_BYTES = 4 << 30
 MOST_RESIDENT = 1 << 20
 """KiB of a process that reads a small trace, damaged or not."""
 BYTE_SEEDS, FIELD_SEEDS = range(1200), range(10_000, 10_800)
-EDITED = {"refused", "problems", "same", "slots", "flits"}
-"""What may come of an edited value.
-
-Nothing but the slots tells their causes, and nothing but the flits their way between the doors.
-"""
+EDITED = {"refused", "problems", "same"}
+"""What may come of an edited value."""
 
 TOTALS = {
     "counters": (("memory", "op"), "memories"),
@@ -176,7 +175,7 @@ def test_a_trace_has_every_table(good):
         assert {name for name in TABLES if name not in file} == set()
 
 
-@pytest.mark.parametrize("name", HELD)
+@pytest.mark.parametrize("name", FULL)
 def test_a_table_that_lost_its_last_row_is_noticed(copied, wanted, name):
     with h5py.File(copied, "r+") as file:
         file[name].resize(len(file[name]) - 1, axis=0)
@@ -244,7 +243,7 @@ def test_a_table_in_place_of_a_group_is_noticed(copied, wanted, name):
 
 
 @pytest.mark.parametrize("where", (0.0, 0.3, 0.99))
-@pytest.mark.parametrize("name", HELD)
+@pytest.mark.parametrize("name", FULL)
 def test_a_flipped_byte_in_a_stored_chunk_is_noticed(copied, wanted, name, where):
     with h5py.File(copied) as file:
         dataset = file[name]
@@ -256,7 +255,7 @@ def test_a_flipped_byte_in_a_stored_chunk_is_noticed(copied, wanted, name, where
     assert any(name in told for told in notice(copied, wanted))
 
 
-@pytest.mark.parametrize("name", HELD)
+@pytest.mark.parametrize("name", FULL)
 def test_a_table_without_its_chunks_is_noticed_and_takes_no_memory(copied, wanted, name):
     with h5py.File(copied, "r+") as file:
         dtype, n = file[name].dtype, len(file[name])
@@ -822,7 +821,8 @@ def test_verify_names_a_table_that_contradicts_another(copied, plant):
 
 def test_a_harmless_edit_changes_no_count(copied, wanted):
     plant_wave(copied)
-    assert through_the_api(copied) == (wanted, [], [])
+    problems = ["digest: the file is not as it was written"]
+    assert through_the_api(copied) == (wanted, problems, [])
 
 
 # ---- random damage
@@ -896,7 +896,7 @@ def _attribute(file, rng):
 def edited(path, rng):
     """Change a random value of a trace; return what was done."""
     with h5py.File(path, "r+") as file:
-        held = [name for name in TABLES if name in file]
+        held = [name for name in TABLES if len(file[name])]
         if rng.random() < 0.08:
             return _attribute(file, rng)
         name = held[int(rng.integers(0, len(held)))]

@@ -131,7 +131,7 @@ class TraceFile:
                 f"{SCHEMA_VERSION}; install a newer firemesh"
             )
         for name, kind in ATTRIBUTES.items():
-            value: Any = attributes.get(name)
+            value = attributes.get(name)
             kinds = {
                 str: str | bytes,
                 int: int | np.integer,
@@ -143,10 +143,10 @@ class TraceFile:
                     f"{self.path}: attribute {name} is missing or no {kind.__name__}; "
                     "make the trace again"
                 )
-            if (kind is float and not 0 <= value < np.inf) or (
-                kind is int and not LEAST.get(name, 0) <= value <= MOST
-            ):
-                raise TraceError(f"{self.path}: attribute {name} is {value}; make the trace again")
+            if not _is_possible(name, kind, value):
+                raise TraceError(
+                    f"{self.path}: attribute {name} is {value!r}; make the trace again"
+                )
 
     def _check_tables(self) -> None:
         for name, fields in TABLES.items():
@@ -293,6 +293,15 @@ class TraceFile:
                     "links", ValueError(f"{name} {table[name].max()} does not exist")
                 )
         return [f"{units[link['source']]}>{units[link['target']]}" for link in table]
+
+
+def _is_possible(name: str, kind: type, value: Any) -> bool:
+    """Tell whether an attribute can be true: text that is UTF-8, a number in its range."""
+    if isinstance(value, bytes):
+        return value == text_of(value).encode()
+    if kind is float:
+        return bool(0 <= value < np.inf)
+    return kind is not int or bool(LEAST.get(name, 0) <= value <= MOST)
 
 
 def text_of(value: Any) -> str:

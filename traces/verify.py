@@ -159,27 +159,32 @@ def verify(trace: Trace, progress: Callable[[int, int], None] | None = None) -> 
         can be; each packet is delivered, after it was sent; rows are in order.
     """
     report = Report()
+    if not trace.is_unchanged:
+        report.add("digest: the file is not as it was written")
     try:
-        for name in TABLES:
-            trace.table(name)
-        if not trace.is_unchanged:
-            report.add("digest: the file is not as it was written")
-        _check_names(trace, report)
-        _check_segments(trace, report)
-        if report.problems:
-            return report
-        memories = _Memories(trace)
-        for number in range(len(trace.segments)):
-            if progress:
-                progress(number, len(trace.segments))
-            _check_segment(trace, number, memories, report)
-            report.segments += 1
+        _check_all(trace, report, progress or (lambda done, total: None))
     except (TraceError, DamageError) as error:
         report.add(str(error))
     return report
 
 
+def _check_all(trace: Trace, report: Report, progress: Callable[[int, int], None]) -> None:
+    before = len(report.problems)
+    for name in TABLES:
+        trace.table(name)
+    _check_names(trace, report)
+    _check_segments(trace, report)
+    if len(report.problems) > before:
+        return
+    memories = _Memories(trace)
+    for number in range(len(trace.segments)):
+        progress(number, len(trace.segments))
+        _check_segment(trace, number, memories, report)
+        report.segments += 1
+
+
 def _check_names(trace: Trace, report: Report) -> None:
+    before = len(report.problems)
     for name in ("units", "memories", "links", "causes", "kinds", "streams", "layers"):
         ids = trace.table(name)["id"]
         if not np.array_equal(ids, np.arange(len(ids))):
@@ -220,7 +225,7 @@ def _check_names(trace: Trace, report: Report) -> None:
         if len(values) and values.max() >= limit:
             report.add(f"{table}: {column} {values.max()} does not exist; there are {limit}")
 
-    if not report.problems:
+    if len(report.problems) == before:
         _check_links(trace, report)
         _check_groups(trace, report)
         rows = trace.table("weights/rows")
