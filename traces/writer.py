@@ -87,8 +87,8 @@ class TraceWriter:
         self.state: State = {}
         self._lock: IO[str] | None = None
         self._check_path(force, resume)
+        self._take_lock()
         try:
-            self._take_lock()
             self._check_path(force, resume)
             self._begin(force, resume)
         except OSError as error:
