@@ -132,7 +132,12 @@ class EventLists:
         Only a packet to several PEs can be the same; forwarded messages and copies are not.
         """
         run, columns = self._run, self._run.columns
-        rank = run.step.rows.group_rank
+        rank, received = run.step.rows.group_rank, columns.received[1:]
+        active = np.flatnonzero(received)
+        packets = columns.received_packet[active + 1, : received.max()]
+        if self._is_plain and (received[active] == received.max()).all():
+            if (packets == packets[0]).all():
+                return [(active.tolist(), packets[0])]
         found: list[tuple[list[int], NDArray[Any]]] = []
         for p in range(self._machine.n_pes):
             packets = columns.received_packet[p + 1, : columns.received[p + 1]]

@@ -31,6 +31,14 @@ SEGMENTS, COUNTERS = dtype_of("segments"), dtype_of("counters")
 SLOTS, FLITS = dtype_of("slots"), dtype_of("flits")
 
 
+def _rows(dtype: np.dtype[Any], *columns: NDArray[Any]) -> NDArray[Any]:
+    """Return a table of columns."""
+    rows = np.empty(len(columns[0]), dtype)
+    for name, values in zip(dtype.names or (), columns, strict=True):
+        rows[name] = values
+    return rows
+
+
 class Recorder:
     """Writes the trace of an emulation.
 
@@ -80,6 +88,7 @@ class Recorder:
         }
         self._writer = TraceWriter(path, attributes, force, resume)
         self.state: State = self._writer.state
+        self._forget_counters()
         try:
             self._tables = TraceTables(plan)
             if not self._writer.is_resumed:
@@ -108,12 +117,11 @@ class Recorder:
             self._mnf(run, lists)
         else:
             self._host(run, lists)
-        writer.take(lists)
         row = np.zeros(1, SEGMENTS)
         row["frame"], row["layer"] = frame, self._tables.number[run.step.name]
         row["cycle0"], row["cycle1"] = run.cycle0, run.cycle1
         writer.append("segments", row)
-        self._counters(segment, run, result)
+        self._counters(run, result)
 
     def _mnf(self, run: LayerRun, lists: Lists) -> None:
         tables, machine, name = self._tables, self._plan.machine, run.step.name
@@ -138,40 +146,44 @@ class Recorder:
                 steps(begin + np.arange(len(address)))[None],
             )  # fmt: skip
 
-    def _counters(self, segment: int, run: LayerRun | HostRun, result: LayerResult) -> None:
-        unit, memory, op = np.nonzero(result.counts)
-        parts = [
-            (unit, memory, op, result.counts[unit, memory, op], result.bytes[unit, memory, op])
-        ]
+    def _counters(self, run: LayerRun | HostRun, result: LayerResult) -> None:
+        """Keep a segment's counters for the next commit: those of memories, then of the doors."""
+        n_nodes = len(result.link_flits)
+        counted = np.zeros((2, n_nodes, len(Memory) + 2, 2), np.int64)
+        counted[0, :, : len(Memory)], counted[1, :, : len(Memory)] = result.counts, result.bytes
         if isinstance(run, LayerRun):
-            nodes = np.arange(len(result.link_flits))
-            packets = run.packets
-            sent = np.bincount(packets.source, minlength=len(nodes))
-            flits = np.bincount(packets.source, packets.flits, len(nodes)).astype(np.int64)
-            doors = (
-                (NOC_INJECT, WRITE, sent, flits),
-                (NOC_EJECT, READ, run.columns.received, result.link_flits[:, LOCAL]),
-            )
-            for door, way, count, size in doors:
-                which = np.flatnonzero(count)
-                same = np.full_like(which, door), np.full_like(which, way)
-                parts.append((which, *same, count[which], size[which]))
-        rows = np.empty(sum(len(part[0]) for part in parts), COUNTERS)
-        rows["segment"] = segment
-        names = ("unit", "memory", "op", "count", "bytes")
-        for name, values in zip(names, zip(*parts, strict=True), strict=True):
-            rows[name] = np.concatenate(values)
-        self._writer.append("counters", rows)
-        pe, cause = np.nonzero(result.slots)
-        slots = np.empty(len(pe), SLOTS)
-        slots["segment"], slots["unit"], slots["cause"] = segment, pe + 1, cause
-        slots["count"] = result.slots[pe, cause]
-        self._writer.append("slots", slots)
-        flits = result.link_flits[self._tables.links[:, 0], self._tables.links[:, 1]]
-        link = np.flatnonzero(flits)
-        rows = np.empty(len(link), FLITS)
-        rows["segment"], rows["link"], rows["count"] = segment, link, flits[link]
-        self._writer.append("flits", rows)
+            source, flits = run.packets.source, run.packets.flits
+            counted[0, :, NOC_INJECT, WRITE] = np.bincount(source, minlength=n_nodes)
+            counted[1, :, NOC_INJECT, WRITE] = np.bincount(source, flits, n_nodes)
+            counted[0, :, NOC_EJECT, READ] = run.columns.received
+            counted[1, :, NOC_EJECT, READ] = result.link_flits[:, LOCAL]
+        self._counted.append(counted)
+        self._slots.append(result.slots)
+        links = self._tables.links
+        self._flits.append(result.link_flits[links[:, 0], links[:, 1]])
+
+    def _append_counters(self) -> None:
+        """Append the counters of the segments since the last commit."""
+        if not self._counted:
+            return
+        writer = self._writer
+        first = writer.rows("segments") - len(self._counted)
+        counted = np.array(self._counted)
+        segment, unit, memory, op = np.nonzero(counted[:, 0])
+        both = counted[segment, :, unit, memory, op].T
+        writer.append("counters", _rows(COUNTERS, first + segment, unit, memory, op, *both))
+        slots, flits = np.array(self._slots), np.array(self._flits)
+        segment, pe, cause = np.nonzero(slots)
+        count = slots[segment, pe, cause]
+        writer.append("slots", _rows(SLOTS, first + segment, pe + 1, cause, count))
+        segment, link = np.nonzero(flits)
+        writer.append("flits", _rows(FLITS, first + segment, link, flits[segment, link]))
+        self._forget_counters()
+
+    def _forget_counters(self) -> None:
+        self._counted: list[NDArray[np.int64]] = []
+        self._slots: list[NDArray[np.int64]] = []
+        self._flits: list[NDArray[np.int64]] = []
 
     # ---- commits
 
@@ -182,10 +194,12 @@ class Recorder:
 
     def commit(self, state: State) -> None:
         """Bring what was added to the disk, with what is needed to go on from here."""
+        self._append_counters()
         self._writer.commit(state)
 
     def finish(self, state: State) -> None:
         """Make the trace file."""
+        self._append_counters()
         self._writer.finish(state)
 
     def abandon(self) -> None:

@@ -114,6 +114,7 @@ def test_the_doors_of_the_network_are_read_when_they_are_named(trace):
         ({"unit": -1}, "unit: must be one of storage"),
         ({"memory": "dram"}, "memory: must be one of storage, event_fifo"),
         ({"op": "erase"}, "op: must be one of read, write, got erase"),
+        ({"frame": 3}, "frame: must be one of 0..2, got 3"),
         ({"order": "time"}, "order: must be cycle or storage, got time"),
     ],
 )

@@ -12,7 +12,7 @@ with ``end[i] = start[i] + max(length[i], least)``, before row 0 the segment's f
 start is that of the same unit, or of its first member.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,20 +91,16 @@ class Lists:
     segment : int
     first : int
         Lists of the segments before.
-
-    Attributes
-    ----------
-    parts : dict
-        Arrays to append to each table, in order.
+    append : callable
+        Takes the name of a table and rows to append to it.
     """
 
-    def __init__(self, segment: int, first: int) -> None:
+    def __init__(
+        self, segment: int, first: int, append: Callable[[str, NDArray[Any]], None]
+    ) -> None:
         self._segment = segment
         self._n_lists = first
-        self.parts: dict[str, list[NDArray[Any]]] = {}
-
-    def _append(self, table: str, array: NDArray[Any]) -> None:
-        self.parts.setdefault(table, []).append(array)
+        self._append = append
 
     def _column(self, name: str, values: NDArray[Any], first: NDArray[Any]) -> None:
         """Append a column of lists that begin at the rows ``first``."""

@@ -110,6 +110,9 @@ class Trace(TraceFile):
         wanted = np.ones(len(segments), bool)
         if frame is not None:
             wanted &= segments["frame"] == frame
+            if not wanted.any():
+                last = int(segments["frame"].max(initial=0))
+                raise TraceError(f"frame: must be one of 0..{last}, got {frame}")
         if layers is not None:
             wanted &= np.isin(segments["layer"], sorted(layers))
         return np.flatnonzero(wanted)

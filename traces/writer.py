@@ -192,14 +192,8 @@ class TraceWriter:
         self._bytes += rows.nbytes
 
     def lists(self, segment: int) -> Lists:
-        """Return the lists of a new segment, to fill and to `take`."""
-        return Lists(segment, self.rows("lists"))
-
-    def take(self, lists: Lists) -> None:
-        """Append a segment's lists."""
-        for table, arrays in lists.parts.items():
-            for array in arrays:
-                self.append(table, array)
+        """Return the lists of a new segment, to fill."""
+        return Lists(segment, self.rows("lists"), self.append)
 
     @property
     def is_due(self) -> bool:
