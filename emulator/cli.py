@@ -211,7 +211,9 @@ def run(
 def _command(context: typer.Context) -> str:
     """Return the command for a trace: with every option that changes it, without folders."""
     words = ["firemesh", "run"]
-    for name, value in sorted(context.params.items(), key=lambda item: item[0] != "model"):
+    for name, value in sorted(
+        context.params.items(), key=lambda item: (item[0] != "model", item[0])
+    ):
         if name in ("trace", "resume", "force", "as_json", "check") or value in (None, False, []):
             continue
         option = {"model": [], "setting": ["--set"]}.get(name, [f"--{name}"])
