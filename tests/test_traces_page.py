@@ -1,10 +1,13 @@
 """docs/trace-format.md: its code reads a trace, and it names all that a trace holds."""
 
 import ast
+import hashlib
 import re
 import tempfile
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from small_layers import cases
@@ -110,7 +113,25 @@ def test_the_page_names_every_plain_table_with_its_type(name):
 def test_the_page_names_every_attribute_with_its_type():
     kinds = {str: "text", int: "int", float: "float", bool: "bool"}
     wanted = {name: kinds[kind] for name, kind in ATTRIBUTES.items()}
+    wanted |= {"rows": "u8 array", "digest": "text"}
     assert rows_of_tables()["Attributes"] == wanted
+
+
+def test_the_digest_is_as_the_page_says():
+    with h5py.File(firemesh.sample_trace()) as file:
+        text = hashlib.sha256()
+        for name in sorted(set(file.attrs) - {"digest"}):
+            value = np.asarray(file.attrs[name])
+            text.update(f"{name} {value.dtype.kind} {value.tolist()}\n".encode())
+        for name in TABLES:
+            table = file[name]
+            text.update(f"{name} {table.dtype} {len(table)}\n".encode())
+            for chunk in range(table.id.get_num_chunks()):
+                place = table.id.get_chunk_info(chunk)
+                raw = Path(file.filename).read_bytes()
+                text.update(raw[place.byte_offset : place.byte_offset + place.size])
+        digest = file.attrs["digest"]
+        assert (digest.decode() if isinstance(digest, bytes) else digest) == text.hexdigest()
 
 
 def test_the_page_names_every_stream():
