@@ -17,6 +17,8 @@ BLOCK = 1 << 18
 MOST_WINDOW = 1 << 20
 """Cycles of a block at most."""
 LEAST_WINDOW = 16
+FEW_MEMBERS = 32
+"""Members up to which counts of rows are kept for the expansion."""
 MOST_GROWTH = 64.0
 
 Ints = NDArray[np.int64]
@@ -138,8 +140,9 @@ class Member:
         )  # fmt: skip
         return found
 
+    @cached_property
     def counts(self) -> Ints:
-        """Return int64[rows]: accesses of each row."""
+        """int64[rows]: accesses of each row."""
         accesses, tables = self._shapes.accesses, self.segment.tables
         if self._run is None:
             return accesses[self._pattern]
@@ -154,7 +157,11 @@ class Member:
     @cached_property
     def total(self) -> int:
         """Accesses of all rows."""
-        return int(self.counts().sum())
+        return int(self.counts.sum())
+
+    def forget(self) -> None:
+        """Drop what can be told again."""
+        self.__dict__.pop("counts", None)
 
     def n_entries(self, first: int, end: int) -> Ints:
         """Return int64[end - first]: entries of each row."""
@@ -162,7 +169,8 @@ class Member:
 
     def spans(self) -> Iterator[tuple[int, int, int]]:
         """Yield ranges of rows that hold about a block of accesses, and how many."""
-        edges = np.concatenate([[0], np.cumsum(self.counts())])
+        edges = np.concatenate([[0], np.cumsum(self.counts)])
+        self.forget()
         first, n = 0, len(edges) - 1
         while first < n:
             end = int(np.searchsorted(edges, edges[first] + BLOCK, "right")) - 1
@@ -215,8 +223,15 @@ def members(
             unit = int(index.members["unit"][member])
             if units is None or unit in units:
                 found.append((unit, number, member))
-    made = (Member(segment, n, m, shapes, layer) for _, n, m in sorted(found) if segment.rows(n))
-    return [member for member in made if member.total]
+    kept = []
+    for _, number, member in sorted(found):
+        if segment.rows(number):
+            one = Member(segment, number, member, shapes, layer)
+            if one.total:
+                kept.append(one)
+            if len(found) > FEW_MEMBERS:
+                one.forget()
+    return kept
 
 
 def in_storage_order(found: list[Member]) -> Iterator[NDArray[Any]]:

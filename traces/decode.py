@@ -220,6 +220,7 @@ class Segment:
         self.first, self.end = first, end
         self.begin, self.finish = begin, finish
         self._cache: dict[tuple[Any, ...], Ints] = {}
+        self._sound: set[tuple[int, int]] = set()
         self._small: dict[str, Array | None] = {}
         self._begins: dict[str, int] = {}
 
@@ -278,13 +279,20 @@ class Segment:
     def runs(self, number: int, member: int) -> tuple[Ints, int]:
         """Return int64[rows] and a number to add: runs that a member walks, below 0 for none."""
         run, offset = self.column("run", number), int(self.index.members["run_offset"][member])
-        is_walked = run >= 0
+        if (number, offset) not in self._sound:
+            self._check_runs(number, run, offset)
+            self._sound.add((number, offset))
+        return run, offset
+
+    def _check_runs(self, number: int, run: Ints, offset: int) -> None:
+        walked = run[run >= 0] if len(run) and run.min() < 0 else run
         last_run = len(self.tables.run_first) - 2
         check_range("columns/run", run, -1, last_run)
-        check_range("members run_offset, and columns/run,", run[is_walked] + offset, 0, last_run)
-        last = self.pattern(number)[is_walked] + self.tables.most_kind[run[is_walked] + offset]
+        check_range("members run_offset, and columns/run,", walked + offset, 0, last_run)
+        pattern = self.pattern(number)
+        of_walked = pattern[run >= 0] if len(walked) < len(run) else pattern
+        last = of_walked + self.tables.most_kind[walked + offset]
         check_range("patterns of entries", last, 0, len(self.tables.period) - 1)
-        return run, offset
 
     def address(self, number: int) -> Ints:
         """Return int64[rows]: address of each row, without its member's offset."""

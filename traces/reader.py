@@ -132,10 +132,15 @@ class Trace(TraceFile):
         if len(lists) and (lists["members"].sum(dtype=np.int64) != len(found)):
             raise self.damaged("members", ValueError("it does not fit table lists"))
         index = Index(lists, found)
-        sizes = {name: len(self._file[f"columns/{name}"]) for name in COLUMNS}
-        sizes["stalls"] = len(self._file["stalls"])
+        sizes = {name: len(column) for name, column in self._columns.items()}
         self._guard(lambda: index.check(sizes, len(self.segments), len(self.units)))
         return index
+
+    @cached_property
+    def _columns(self) -> dict[str, Any]:
+        """Datasets of list rows, and of stalls."""
+        columns = {name: self._file[f"columns/{name}"] for name in COLUMNS}
+        return columns | {"stalls": self._file["stalls"]}
 
     def _guard(self, call: Any) -> Any:
         """Call; tell what is damaged with the file's name."""
@@ -163,12 +168,10 @@ class Trace(TraceFile):
 
     def _make_segment(self, number: int) -> Segment:
         first, end = self._lists_of[number : number + 2]
-        columns = {name: self._file[f"columns/{name}"] for name in COLUMNS}
-        columns["stalls"] = self._file["stalls"]
         record = self.segments[number]
         self._guard(lambda: self._check_size(number, int(first), int(end)))
         return Segment(
-            self._index, self._tables, columns, int(first), int(end),
+            self._index, self._tables, self._columns, int(first), int(end),
             int(record["cycle0"]), int(record["cycle1"]),
         )  # fmt: skip
 
