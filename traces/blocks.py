@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .decode import Segment, Tables, add_entries
+from .decode import Segment, add_entries
 from .errors import DamageError
 from .expand import Entries, count_cycles, fill, place, walk
+from .index import Tables
 from .schema import ACCESS
 
 BLOCK = 1 << 18

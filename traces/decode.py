@@ -1,13 +1,12 @@
 """From the rows of lists to their starts: columns, leaders, lengths."""
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DamageError
+from .index import Index, Tables, check_range
 from .kernel import kernel
 from .schema import COLUMNS, INHERITED, OWN
 
@@ -15,8 +14,6 @@ Array = NDArray[Any]
 Ints = NDArray[np.int64]
 AT_ONCE = 1 << 20
 """Rows of a column up to which all of a segment are read together."""
-MOST_ITEM_ACCESSES = 1 << 24
-"""Accesses that all items together may repeat; more cannot be true."""
 
 
 def ranks(queue: Ints) -> Ints:
@@ -73,128 +70,6 @@ def queued_starts(
     for i in range(len(start)):
         start[i] = max(cycle, ready[i]) + slack[i]
         cycle = start[i] + max(length[i], least)
-
-
-@dataclass(frozen=True)
-class Tables:
-    """What of a trace all its segments share, as int64 arrays.
-
-    Parameters
-    ----------
-    first, period : int64[n_patterns + 1], int64[n_patterns]
-    items : structured array
-        As in the trace.
-    run_first : int64[n_runs + 1]
-    kind, a, b : int64[n_entries]
-    """
-
-    first: Ints
-    period: Ints
-    items: Array
-    run_first: Ints
-    kind: Ints
-    a: Ints
-    b: Ints
-
-    @cached_property
-    def most_kind(self) -> Ints:
-        """int64[n_runs]: the largest kind of a run's entries."""
-        most = np.zeros(len(self.run_first) - 1, np.int64)
-        held = np.flatnonzero(np.diff(self.run_first))
-        if len(held):
-            most[held] = np.maximum.reduceat(self.kind, self.run_first[held])
-        return most
-
-    def check(self, n_memories: int) -> None:
-        """Raise `DamageError` unless every number in the tables points into the others."""
-        _check_edges("patterns/first", self.first, len(self.items), len(self.period))
-        _check_edges("runs/first", self.run_first, len(self.kind), None)
-        if not len(self.kind) == len(self.a) == len(self.b):
-            raise DamageError("runs/kind, runs/a and runs/b differ in length")
-        items = self.items
-        check_range("patterns/items memory", items["memory"], 0, n_memories - 1)
-        check_range("patterns/items op", items["op"], 0, 1)
-        if items["count"].sum(dtype=np.int64) > MOST_ITEM_ACCESSES:
-            raise DamageError("patterns/items count is too large")
-
-
-def _check_edges(name: str, edges: Ints, total: int, n: int | None) -> None:
-    is_whole = len(edges) > 0 and edges[0] == 0 and edges[-1] == total
-    if not is_whole or (np.diff(edges) < 0).any() or (n is not None and len(edges) != n + 1):
-        raise DamageError(f"{name} does not divide its table")
-
-
-def check_range(name: str, values: Array, least: int, most: int) -> None:
-    """Raise `DamageError` unless all values lie between two numbers."""
-    if len(values) and not (least <= values.min() and values.max() <= most):
-        raise DamageError(f"{name} is {values.min()} to {values.max()}, must be {least} to {most}")
-
-
-class Index:
-    """Where the columns, members and stalls of each list are.
-
-    Parameters
-    ----------
-    lists, members : structured arrays
-        All of the trace.
-    """
-
-    def __init__(self, lists: Array, members: Array) -> None:
-        self.lists, self.members = lists, members
-        rows = lists["rows"].astype(np.int64)
-        self.member = _edges(lists["members"])
-        self.stall = _edges(members["stalls"])
-        self.n_slack = np.zeros(len(lists), np.int64)
-        if len(members):
-            owner = np.repeat(np.arange(len(lists)), lists["members"])
-            np.maximum.at(self.n_slack, owner, members["slack"].astype(np.int64) + 1)
-        self.column = {
-            name: _edges(rows * (lists[name] == OWN)) for name in COLUMNS if name != "slack"
-        }
-        self.column["slack"] = _edges(rows * self.n_slack)
-
-    def check(self, sizes: dict[str, int], n_segments: int, n_units: int) -> None:
-        """Raise `DamageError` unless lists, members and columns fit each other.
-
-        Parameters
-        ----------
-        sizes : dict
-            Rows of each column and of ``stalls``.
-        n_segments, n_units : int
-        """
-        lists, members = self.lists, self.members
-        expected = {name: edges[-1] for name, edges in self.column.items()}
-        expected["stalls"] = self.stall[-1]
-        for name, n in expected.items():
-            if sizes.get(name, 0) != n:
-                raise DamageError(f"{name} has {sizes.get(name, 0)} rows, the lists tell of {n}")
-        if self.member[-1] != len(members):
-            raise DamageError(
-                f"members has {len(members)} rows, the lists tell of {self.member[-1]}"
-            )
-        segment = lists["segment"].astype(np.int64)
-        check_range("lists segment", segment, 0, n_segments - 1)
-        check_range("members unit", members["unit"], 0, n_units - 1)
-        if (np.diff(segment) < 0).any():
-            raise DamageError("lists are not in the order of segments")
-        leader = lists["leader"].astype(np.int64)
-        follows = np.flatnonzero(leader != -1)
-        check_range("lists leader", leader, -1, len(lists) - 1)
-        if (leader >= np.arange(len(lists))).any():
-            raise DamageError("lists leader does not come before its follower")
-        if (segment[leader[follows]] != segment[follows]).any():
-            raise DamageError("lists leader belongs to another segment")
-        rows = lists["rows"].astype(np.int64)
-        plain = follows[lists["of"][follows] == INHERITED]
-        if (rows[plain] > rows[leader[plain]]).any():
-            raise DamageError("lists rows is more than the leader has")
-        check_range("lists modulo", lists["modulo"], 0, 1 << 62)
-        if (lists["members"][leader[follows]] == 0).any():
-            raise DamageError("lists leader has no members")
-
-
-def _edges(counts: Array) -> Ints:
-    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
 
 
 class Segment:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import Shapes, in_cycle_order, in_storage_order, members, shapes_of
-from .decode import Index, Segment, Tables, check_range
+from .decode import Segment
 from .errors import DamageError, TraceError
 from .file import UNREADABLE, TraceFile, reason
+from .index import Index, Tables, check_range
 from .schema import (
     ACCESS,
     COLUMNS,

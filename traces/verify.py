@@ -1,21 +1,21 @@
 """Checks a trace against itself: tables, counters, ports, addresses, packets."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .decode import Segment, check_range
+from .decode import Segment
 from .errors import DamageError, TraceError
+from .index import check_range
 from .kernel import kernel
 from .reader import Trace
 from .schema import NETWORK_MEMORIES, OPS, TABLES
+from .verify_tables import Report, check_tables
 
 Array = NDArray[Any]
-MOST_PROBLEMS = 50
 MOST_BANKS = 1 << 20
 AT_ONCE = 1 << 24
 """Accesses of a segment up to which its units are gone through together; else one by one."""
@@ -96,29 +96,6 @@ def check_block(
     return Fault.NONE, -1
 
 
-@dataclass
-class Report:
-    """What `verify` found.
-
-    Parameters
-    ----------
-    problems : list of str
-        One sentence each; at most `MOST_PROBLEMS`.
-    segments, accesses, packets : int
-        Checked.
-    """
-
-    problems: list[str] = field(default_factory=list)
-    segments: int = 0
-    accesses: int = 0
-    packets: int = 0
-
-    def add(self, problem: str) -> None:
-        """Add a problem."""
-        if len(self.problems) < MOST_PROBLEMS:
-            self.problems.append(problem)
-
-
 class _Memories:
     """The table of memories as `check_block` takes it."""
 
@@ -172,8 +149,7 @@ def _check_all(trace: Trace, report: Report, progress: Callable[[int, int], None
     before = len(report.problems)
     for name in TABLES:
         trace.table(name)
-    _check_names(trace, report)
-    _check_segments(trace, report)
+    check_tables(trace, report)
     if len(report.problems) > before:
         return
     memories = _Memories(trace)
@@ -181,107 +157,6 @@ def _check_all(trace: Trace, report: Report, progress: Callable[[int, int], None
         progress(number, len(trace.segments))
         _check_segment(trace, number, memories, report)
         report.segments += 1
-
-
-def _check_names(trace: Trace, report: Report) -> None:
-    before = len(report.problems)
-    for name in ("units", "memories", "links", "causes", "kinds", "streams", "layers"):
-        ids = trace.table(name)["id"]
-        if not np.array_equal(ids, np.arange(len(ids))):
-            report.add(f"{name}: ids are not 0, 1, 2, ...")
-    named = {"layers": trace.layers, "units": trace.units, "causes": trace.causes}
-    for name, names in named.items():
-        if len(set(names)) != len(names):
-            report.add(f"{name}: two have the same name")
-    for name in ("read_byte_pj", "write_byte_pj"):
-        prices = trace.table("memories")[name]
-        if not (np.isfinite(prices) & (prices >= 0)).all():
-            report.add(f"memories: {name} holds what is no price")
-    causes = trace.table("causes")
-    if ((causes["is_busy"] > 1) | (causes["is_busy"] + causes["is_idle"] > 1)).any():
-        report.add("causes: one is busy and idle")
-    limits = {
-        ("counters", "segment"): len(trace.segments),
-        ("counters", "unit"): len(trace.units),
-        ("counters", "memory"): len(trace.memories),
-        ("counters", "op"): len(OPS),
-        ("slots", "segment"): len(trace.segments),
-        ("slots", "unit"): len(trace.units),
-        ("slots", "cause"): len(trace.causes),
-        ("flits", "segment"): len(trace.segments),
-        ("flits", "link"): len(trace.table("links")),
-        ("links", "source"): len(trace.units),
-        ("links", "target"): len(trace.units),
-        ("segments", "layer"): len(trace.layers),
-        ("lists", "stream"): len(trace.table("streams")),
-        ("filter_groups", "layer"): len(trace.layers),
-        ("filter_groups", "unit"): len(trace.units),
-        ("weights/rows", "layer"): len(trace.layers),
-        ("weights/rows", "unit"): len(trace.units),
-        ("weights/rows", "first"): len(trace.table("weights/values")) + 1,
-    }
-    for (table, column), limit in limits.items():
-        values = trace.table(table)[column]
-        if len(values) and values.max() >= limit:
-            report.add(f"{table}: {column} {values.max()} does not exist; there are {limit}")
-
-    if len(report.problems) == before:
-        _check_links(trace, report)
-        _check_groups(trace, report)
-        rows = trace.table("weights/rows")
-        first, is_pe = rows["first"].astype(np.int64), trace.table("units")["kind"] == b"pe"
-        place = rows["layer"].astype(np.int64) << 16 | rows["unit"]
-        if len(first) and (
-            first[0] != 0
-            or (np.diff(first) < 0).any()
-            or (np.diff(place) <= 0).any()
-            or not is_pe[rows["unit"]].all()
-        ):
-            report.add("weights/rows: rows are not in order")
-
-
-def _check_links(trace: Trace, report: Report) -> None:
-    units, links = trace.table("units"), trace.table("links")
-    place = np.stack([units["x"], units["y"]], axis=1).astype(np.int64)
-    if len(np.unique(place, axis=0)) != len(place):
-        report.add("units: two are at the same place")
-    ends = np.stack([links["source"], links["target"]], axis=1).astype(np.int64)
-    if len(np.unique(ends, axis=0)) != len(ends):
-        report.add("links: two are between the same units")
-    if (np.abs(place[ends[:, 0]] - place[ends[:, 1]]).sum(axis=1) > 1).any():
-        report.add("links: one is between units that are not neighbours")
-
-
-def _check_groups(trace: Trace, report: Report) -> None:
-    """Check that each filter of a layer is in one group."""
-    groups, layers = trace.table("filter_groups"), trace.table("layers")
-    end = groups["first"].astype(np.int64) + groups["size"]
-    if (end > layers["filters"][groups["layer"]]).any():
-        report.add("filter_groups: one has filters that its layer does not have")
-    for layer in np.unique(groups["layer"]):
-        own = groups[groups["layer"] == layer]
-        own = own[np.argsort(own["first"], kind="stable")]
-        size = own["size"].astype(np.int64)
-        is_whole = size.sum() == layers["filters"][layer]
-        if not is_whole or (own["first"] != np.cumsum(size) - size).any():
-            report.add(f"filter_groups: those of {trace.layers[layer]} are not its filters")
-
-
-def _check_segments(trace: Trace, report: Report) -> None:
-    segments = trace.segments
-    order = segments["frame"].astype(np.uint64) << np.uint64(32)
-    order |= segments["layer"].astype(np.uint64) << np.uint64(16)
-    order |= segments["wave"]
-    if (order[1:] <= order[:-1]).any():
-        report.add("segments: frames, layers and waves are not in order")
-    if (segments["cycle1"] <= segments["cycle0"]).any():
-        report.add("segments: one ends before it begins")
-    if (segments["cycle0"][1:] < segments["cycle1"][:-1]).any():
-        report.add("segments: two overlap")
-    frames = trace.attribute("frames")
-    last = int(segments["frame"][-1]) + 1 if len(segments) else 0
-    if trace.complete and last != frames:
-        report.add(f"segments: the last frame is {last - 1}, of {frames} frames in all")
 
 
 def _check_segment(trace: Trace, number: int, memories: _Memories, report: Report) -> None:
