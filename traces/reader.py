@@ -23,9 +23,9 @@ from .schema import (
     PACKET,
     PACKET_SHIFT,
 )
-from .selection import Wanted, numbers
+from .selection import Wanted, number_of, numbers
 from .totals import energy, totals
-from .values import psums
+from .values import WORD_BYTES, psum_blocks
 
 
 def open_trace(path: str | Path) -> "Trace":
@@ -333,11 +333,36 @@ class Trace(TraceFile):
         Yields
         ------
         structured array, int32[n, lanes]
-            See `firemesh.traces.values.psums`.
+            See `firemesh.traces.values.psum_blocks`.
+
+        Raises
+        ------
+        TraceError
+            When the trace holds no values.
         """
-        parts = psums(self, layer, unit, frame)
-        while (part := self._guard(lambda: next(parts, None))) is not None:
-            yield part
+        if not self.attribute("values"):
+            raise TraceError(f"{self.path}: holds no values; record it with --values")
+        layer_id = number_of(self.layers, layer, "layer")
+        unit_id = number_of(self.units, unit, "unit")
+        memory = number_of(self.memories, "psum", "memory")
+        items = self._tables.items[self._tables.items["memory"] == memory]
+        words = int(self.table("memories")["bytes"][memory]) // WORD_BYTES
+        for number in self._segment_numbers(frame, {layer_id}):
+            parts = psum_blocks(
+                self._segment(int(number)), self._shapes("psum", None), items, layer_id, unit_id,
+                *self._weights(layer_id, unit_id), words,
+            )  # fmt: skip
+            while (part := self._guard(lambda: next(parts, None))) is not None:  # noqa: B023
+                yield part
+
+    def _weights(self, layer: int, unit: int) -> tuple[NDArray[Any], int]:
+        """Return a PE's weights of a layer, and the address of the first."""
+        rows = self.table("weights/rows")
+        mine = np.flatnonzero((rows["layer"] == layer) & (rows["unit"] == unit))
+        if not len(mine):
+            return np.zeros(0, np.int16), 0
+        first, count = (int(rows[name][mine[0]]) for name in ("first", "count"))
+        return self.table("weights/values")[first : first + count], int(rows["address"][mine[0]])
 
     def _packets_of(self, number: int) -> NDArray[Any]:
         return self._guard(lambda: self._read_packets(number))  # type: ignore[no-any-return]

@@ -1,20 +1,17 @@
 """Values: what psum words hold, recomputed from events and weights while a trace is expanded."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .blocks import members
-from .errors import DamageError, TraceError
+from .blocks import Shapes, members
+from .decode import Segment
+from .errors import DamageError
 from .expand import A_STEP, ADDRESS, ADDRESS_STEP, B_STEP, COUNT
 from .kernel import kernel
 from .schema import ACCESS
-from .selection import number_of
-
-if TYPE_CHECKING:
-    from .reader import Trace
 
 Array = NDArray[Any]
 WORD_BYTES = 4
@@ -69,19 +66,32 @@ def accumulate(
     return True
 
 
-def psums(
-    trace: "Trace", layer: str | int, unit: str | int, frame: int, memory: str = "psum"
-) -> Iterator[tuple[Array, Array]]:
-    """Yield a PE's psum accesses of a layer in storage order, and the values that they move.
+def psum_blocks(
+    segment: Segment,
+    shapes: Shapes,
+    items: Array,
+    layer: int,
+    unit: int,
+    weight: Array,
+    base: int,
+    words: int,
+) -> Iterator[tuple[Array, NDArray[np.int32]]]:
+    """Yield a unit's psum accesses of a segment in storage order, and the values that they move.
 
     Parameters
     ----------
-    trace : Trace
-        Recorded with values.
-    layer, unit : str or int
-    frame : int
-    memory : str
-        Name of the psum memory.
+    segment : Segment
+    shapes : Shapes
+        Patterns with the items of the psum memory only.
+    items : structured array
+        Those items, as in the trace.
+    layer, unit : int
+    weight : int16[n]
+        The unit's weights of the layer.
+    base : int
+        Address of the first.
+    words : int
+        int32 words of the psum memory.
 
     Yields
     ------
@@ -92,47 +102,24 @@ def psums(
 
     Raises
     ------
-    TraceError
-        When the trace holds no values.
+    DamageError
+        When an address lies outside its memory.
     """
-    if not trace.attribute("values"):
-        raise TraceError(f"{trace.path}: holds no values; record it with --values")
-    shapes = trace._shapes(memory, None)
-    layer_number = number_of(trace.layers, layer, "layer")
-    unit_number = number_of(trace.units, unit, "unit")
-    weight, base = _weights(trace, layer_number, unit_number)
-    number = trace.memories.index(memory)
-    psum = np.zeros(int(trace.table("memories")["bytes"][number]) // WORD_BYTES, np.int32)
-    items = trace._tables.items[trace._tables.items["memory"] == number]
+    psum = np.zeros(words, np.int32)
     names = ("operand", "operand_a_step", "operand_step")
     operand = np.stack([items[name] for name in names], axis=1).astype(np.int64)
-    lanes = int(items["size"].max(initial=0)) // WORD_BYTES
-    for one in trace._segment_numbers(frame, {layer_number}):
-        segment = trace._segment(int(one))
-        for member in members(segment, shapes, layer_number, {unit_number}):
-            value = segment.column("value", member.number)
-            for first, end, n in member.spans():
-                block = np.empty((n, 3), np.uint64)
-                member.fill(first, end, block)
-                entries = member.entries(first, end)
-                result = np.zeros((n, lanes), np.int32)
-                per_entry = np.repeat(value[first:end], member.n_entries(first, end))
-                is_inside = accumulate(
-                    per_entry, entries.address, entries.pattern, entries.a, entries.b,
-                    shapes.first, shapes.item, items["op"].astype(np.int64), operand, weight,
-                    base, psum, result,
-                )  # fmt: skip
-                if not is_inside:
-                    raise DamageError("psums or weights lie outside their memories")
-                yield block.view(ACCESS)[:, 0], result
-
-
-def _weights(trace: "Trace", layer: int, unit: int) -> tuple[Array, int]:
-    """Return a PE's weights of a layer, and the address of the first."""
-    rows = trace.table("weights/rows")
-    mine = np.flatnonzero((rows["layer"] == layer) & (rows["unit"] == unit))
-    if not len(mine):
-        return np.zeros(0, np.int16), 0
-    row = rows[mine[0]]
-    first = int(row["first"])
-    return trace.table("weights/values")[first : first + int(row["count"])], int(row["address"])
+    lanes, op = int(items["size"].max(initial=0)) // WORD_BYTES, items["op"].astype(np.int64)
+    for member in members(segment, shapes, layer, {unit}):
+        value = segment.column("value", member.number)
+        for first, end, n in member.spans():
+            block, result = np.empty((n, 3), np.uint64), np.zeros((n, lanes), np.int32)
+            member.fill(first, end, block)
+            entries = member.entries(first, end)
+            per_entry = np.repeat(value[first:end], member.n_entries(first, end))
+            is_inside = accumulate(
+                per_entry, entries.address, entries.pattern, entries.a, entries.b, shapes.first,
+                shapes.item, op, operand, weight, base, psum, result,
+            )  # fmt: skip
+            if not is_inside:
+                raise DamageError("psums or weights lie outside their memories")
+            yield block.view(ACCESS)[:, 0], result
