@@ -8,8 +8,6 @@ from firemesh.emulator.machine import machine
 from firemesh.traces.schema import ACCESS, TABLES
 from firemesh.traces.verify import verify
 
-VARIANTS = ((), ("chain",), ("unicast",))
-
 
 def together(blocks):
     found = list(blocks)
@@ -57,6 +55,33 @@ def test_counters_of_the_engine_are_the_expanded_accesses(tmp_path, network, mul
                 blocks = counted(trace.accesses(order=order, **selection), trace)
                 wanted = (row["count"], row["bytes"])
                 assert blocks == {(row["memory"], row["op"]): wanted}
+
+
+VARIANTS = (
+    ("mnf-tiny", {}),
+    ("mnf-22nm", {"pe__fire_lanes": 3}),
+    ("mnf-22nm", {"pe__fire_lanes": 27, "pe__forwarding": False}),
+    ("mnf-22nm", {"pe__row_layout": "linear"}),
+    ("mnf-22nm", {"pe__weights": "ideal"}),
+    ("mnf-22nm", {"pe__weights": "dense", "storage__event_order": "channel"}),
+    ("mnf-22nm", {"storage__event_order": "raster", "pe__event_fifo": 1, "noc__flit_bits": 16}),
+)
+
+
+@pytest.mark.parametrize("network", ("digits", "digits-pruned"))
+@pytest.mark.parametrize("preset, changes", VARIANTS, ids=str)
+def test_a_trace_of_any_machine_agrees_with_the_engines_counters(
+    tmp_path, network, preset, changes
+):
+    described = machine(preset).replace(**changes)
+    images = firemesh.images(network, 2)[0]
+    result = firemesh.run(network, images, described, trace=tmp_path / "run.h5")
+    with firemesh.open_trace(tmp_path / "run.h5") as trace:
+        report = verify(trace)
+        assert report.problems == [] and report.segments == 8
+        assert report.accesses == sum(int(layer.counts.sum()) for layer in result.layers)
+        (energy,) = trace.energy(())
+        assert sum(energy.values()) == pytest.approx(sum(result.energy.values()))
 
 
 def test_stored_totals_are_those_of_the_result(run, trace):
