@@ -12,7 +12,7 @@ from .schema import COLUMNS, INHERITED, OWN
 
 Array = NDArray[Any]
 Ints = NDArray[np.int64]
-AT_ONCE = 1 << 20
+AT_ONCE = 1 << 16
 """Rows of a column up to which all of a segment are read together."""
 
 
