@@ -169,6 +169,8 @@ class Lists:
         record = self._record(stream, rows, len(units), leader, rule, columns, FIRST[:rows])
         which = np.full(len(units), -1, np.int64)
         if slack is not None:
+            if slack.shape != (len(units), rows):
+                raise ValueError(f"slack: must be {len(units)} x {rows}, got {slack.shape}")
             slack = np.ascontiguousarray(slack, np.int32)
             for number in range(distinct(slack, which)):
                 self._append("columns/slack", slack[int(np.argmax(which == number))])
