@@ -208,6 +208,13 @@ def unmerged(ended, folder, arguments, **options):
 # Kills
 
 
+def wait_for_shard(folder, number):
+    """Wait until a run has committed so often, or is at its end."""
+    shard, until = folder / "run.h5.partial" / f"{number:05d}.h5", time.monotonic() + 10
+    while not shard.exists() and not (folder / "run.h5").exists() and time.monotonic() < until:
+        time.sleep(0.0005)
+
+
 @pytest.mark.slow
 def test_killed_at_50_moments_a_run_leaves_a_sound_beginning_and_resumes_to_the_same_trace(
     begin, ended, undisturbed, tmp_path
@@ -228,11 +235,15 @@ def test_killed_at_50_moments_a_run_leaves_a_sound_beginning_and_resumes_to_the_
     while kills < 50:
         folder, chain, segments, resume = tmp_path / f"chain{chain}", chain + 1, 0, []
         folder.mkdir()
-        while True:
+        for attempt in range(5):
             is_cold = kills % 10 == 9
-            child, wait = begin(folder, *arguments, *resume, cold=is_cold)
-            if kills < 50:
-                time.sleep(rng.uniform(0, 1.05 * duration[is_cold]))
+            child, wait = begin(folder, *arguments, *resume, cold=is_cold, commit=-1.0)
+            if kills < 50 and attempt < 4:
+                if kills % 2:  # at any moment of the process
+                    time.sleep(rng.uniform(0, 1.05 * duration[is_cold]))
+                else:  # at any layer of the run
+                    wait_for_shard(folder, rng.randint(min(segments + 1, 48), 48))
+                    time.sleep(rng.uniform(0, 0.004))
                 try:
                     os.kill(child, signal.SIGKILL)
                 except ProcessLookupError:
