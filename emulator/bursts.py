@@ -12,7 +12,7 @@ Array = NDArray[Any]
 @outer_kernel
 def event_rows(
     pes: Array, message: Array, run: Array, first_run: Array, pattern: Array, is_linear: int,
-    load_lag: int, mac_lag: int, begin: int, received_cycle: Array, taken_cycle: Array,
+    load_lag: int, mac_lag: int, received_cycle: Array, taken_cycle: Array,
     bursts: Array, burst_cycle: Array, burst_first: Array, burst_count: Array,
     burst_message: Array, entry_of_row: Array, first_entry: Array, kind: Array, period: Array,
     load_slack: Array, mac_slack: Array, n_stalls: Array, stall: Array,
@@ -31,8 +31,6 @@ def event_rows(
     load_lag, mac_lag : int
         From arrival to the first row read, from there to the MACs, without delay. An event
         without rows is at the MACs when it could be, but not before the event before.
-    begin : int
-        The layer's first cycle.
     received_cycle, taken_cycle
         Of `firemesh.emulator.state.Columns`.
     bursts, burst_cycle, burst_first, burst_count, burst_message
@@ -57,7 +55,7 @@ def event_rows(
         for u in range(len(pes)):
             p = pes[u]
             burst, before = 0, total
-            free = begin
+            free = 0
             for i in range(len(message)):
                 ready = taken_cycle[p, i] + 1
                 if stage == 1:
@@ -163,7 +161,7 @@ def arrivals(
     of : int64[n]
         Departure of each message.
     nodes : int64[u]
-    received_cycle : int64[N, capacity]
+    received_cycle : int32[N, capacity]
     candidates : int
     ahead : int64[u]
         Result, in 0 .. candidates - 1.

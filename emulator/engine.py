@@ -31,7 +31,9 @@ SENTENCES = {
 
 
 @kernel
-def collect(s: PeState, ports: Ports, packets: Packets, out: Columns, cycle: int) -> bool:
+def collect(
+    q: Params, s: PeState, ports: Ports, packets: Packets, out: Columns, cycle: int
+) -> bool:
     """Take a flit delivered to storage: an output is written, a PE's end-of-data counted."""
     number = ports.rx[0]
     if number < 0:
@@ -41,7 +43,7 @@ def collect(s: PeState, ports: Ports, packets: Packets, out: Columns, cycle: int
     if s.got[0, source] == packets.flits[number]:
         s.got[0, source] = 0
         at = out.received[0]
-        out.received_cycle[0, at] = cycle
+        out.received_cycle[0, at] = cycle - q.origin
         out.received_packet[0, at] = number
         out.received[0] = at + 1
         if packets.kind[number] == Kind.FIRED:
@@ -92,7 +94,7 @@ def inject(
 
 
 @kernel
-def is_full(s: PeState, packets: Packets, out: Columns) -> bool:
+def is_full(q: Params, s: PeState, packets: Packets, out: Columns) -> bool:
     """Tell whether one more cycle could overflow a column table."""
     n_nodes = len(out.received)
     most = 0
@@ -100,7 +102,7 @@ def is_full(s: PeState, packets: Packets, out: Columns) -> bool:
         most = max(most, out.received[node])
     for p in range(n_nodes - 1):
         for kind in range(out.bursts.shape[0]):
-            if out.bursts[kind, p] >= out.burst_cycle.shape[2]:
+            if out.bursts[kind, p] + q.most_rows >= out.burst_cycle.shape[2]:
                 return True
     return bool(
         most >= out.received_cycle.shape[1]
@@ -138,13 +140,13 @@ def advance(
     for p in range(len(la.is_active)):
         n_active += la.is_active[p]
     while s.clock[Clock.CYCLE] < until:
-        if is_full(s, packets, out):
+        if is_full(q, s, packets, out):
             return EngineStatus.GROW
         cycle = s.clock[Clock.CYCLE]
         if step(net, ports, packets, cycle) != 0:
             return EngineStatus.NO_ROUTE
         is_active = cycle_of_pes(q, la, s, ports, packets, out, cycle) != 0
-        is_active |= collect(s, ports, packets, out, cycle)
+        is_active |= collect(q, s, ports, packets, out, cycle)
         is_active |= inject(q, la, s, ports, packets, out, cycle)
         s.clock[Clock.CYCLE] = cycle + 1
         if is_active:

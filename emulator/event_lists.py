@@ -62,7 +62,6 @@ class EventLists:
         self._periods, self._sources, self._machine = periods, sources, machine
         self._lists = lists
         self._multicast = Multicast[machine.noc.multicast.upper()]
-        self._zero = run.cycle0
 
     def _single(self, memory: int, op: int, size: int) -> int:
         return self._patterns.single(Item(memory, op, size))
@@ -90,7 +89,7 @@ class EventLists:
         run, lists = self._run, self._lists
         packets = self._sources.of_storage
         message = run.packets.item[packets]
-        self._injected = run.packets.created[packets]
+        self._injected = run.packets.created[packets] - run.cycle0
         n_events = len(run.messages.event)
         is_event = message < n_events
         of_event = message[is_event]
@@ -111,7 +110,7 @@ class EventLists:
             columns["value"] = value
         self._inject_list = lists.add(
             Stream.INJECT, [0], len(packets), Rule(least=1, step=1), columns,
-            steps(self._injected - self._zero)[None],
+            steps(self._injected)[None],
         )  # fmt: skip
         address, run_step = run.messages.address[of_event], 0
         if self._is_plain:
@@ -249,7 +248,7 @@ class EventLists:
         n_load = event_rows(
             np.array(pes), message, run, self._run.step.rows.pointer_first[pes],
             pattern + tables.psum, int(self._run.step.mapping.is_linear), LOAD_LAG, mac_lag,
-            self._zero, columns.received_cycle, columns.taken_cycle, columns.bursts,
+            columns.received_cycle, columns.taken_cycle, columns.bursts,
             columns.burst_cycle, columns.burst_first, columns.burst_count, columns.burst_message,
             tables.entry_of_row, tables.first_entry, tables.entries.kind, self._periods,
             slack[0], slack[1], n_stalls, stall,

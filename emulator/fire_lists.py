@@ -47,7 +47,6 @@ class FireLists:
     ) -> None:
         self._run, self._tables, self._patterns = run, tables, patterns
         self._sources, self._machine, self._lists = sources, machine, lists
-        self._zero = run.cycle0
 
     def make(self, with_values: bool) -> None:
         """Fill the lists."""
@@ -67,7 +66,7 @@ class FireLists:
             columns.burst_count[Burst.FIRE], start, n_stalls, stall,
         )  # fmt: skip
         stalls = stall_rows(stall[:n])
-        slack = start - self._zero
+        slack = start
         end = slack + n_steps
         np.add.at(end, stalls["row"], stalls["cycles"])
         follows = np.flatnonzero(~tables.is_first)
@@ -91,7 +90,7 @@ class FireLists:
         packets = self._sources.of_pes
         rows = self._sources.count[1:]
         senders = np.flatnonzero(rows) + 1
-        created = run.packets.created[packets] - self._zero
+        created = run.packets.created[packets] - run.cycle0
         slack = steps(created)
         first = (np.cumsum(rows) - rows)[rows > 0]
         slack[first] = created[first]
@@ -117,7 +116,7 @@ class FireLists:
     def _collect(self, sent: Ints) -> None:
         run, columns = self._run, self._run.columns
         packets = columns.received_packet[0, : columns.received[0]]
-        cycle = columns.received_cycle[0, : columns.received[0]]
+        cycle = columns.received_cycle[0, : columns.received[0]].astype(np.int64)
         source = run.packets.source[packets]
         order = np.argsort(source.astype(np.int16), kind="stable")
         packets, cycle = packets[order], cycle[order]
@@ -130,7 +129,7 @@ class FireLists:
         self._lists.add_each(
             Stream.COLLECT, np.zeros(len(senders), np.int64), rows[senders], Rule(step=1),
             {"of": None if is_identity else of, "base": 0, "pattern": door},
-            cycle - run.packets.created[packets], sent[senders],
+            cycle - (run.packets.created[packets] - run.cycle0), sent[senders],
             {"base_offset": senders << PACKET_SHIFT},
         )  # fmt: skip
 
@@ -138,7 +137,7 @@ class FireLists:
         run, columns = self._run, self._run.columns
         packets = columns.received_packet[0, : columns.received[0]]
         is_output = run.packets.kind[packets] == Kind.FIRED
-        cycle = columns.received_cycle[0, : columns.received[0]][is_output]
+        cycle = columns.received_cycle[0, : columns.received[0]][is_output].astype(np.int64)
         output = run.packets.item[fired_packets(run.packets, columns)]
         k, y, x = columns.fired_output[output, :3].astype(np.int64).T
         channels, height, width = volume(run.output.tensor)
@@ -149,7 +148,7 @@ class FireLists:
         pattern = self._patterns.single(Item(Memory.STORAGE, WRITE, MESSAGE_BYTES))
         self._lists.add(
             Stream.STORAGE_WRITE, [0], len(cycle), rule, {"pattern": pattern, **where},
-            steps(cycle - self._zero)[None],
+            steps(cycle)[None],
         )  # fmt: skip
 
     @property

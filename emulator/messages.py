@@ -44,7 +44,7 @@ def encode(
     Returns
     -------
     source : int64[n_events]
-    event : int32[n_events, 9]
+    event : int32[n_events, 10]
     """
     window = mapping.shape.window
     channel, y, x = activations.coordinates
@@ -61,6 +61,10 @@ def encode(
     phase_y = kernel_y * window.dilations[0] % window.strides[0]
     phase_x = kernel_x * window.dilations[1] % window.strides[1]
     columns[:, Event.PHASE] = phase_y * window.strides[1] + phase_x
+    taps = [
+        np.array(mapping.shape.taps(axis))[phase] for axis, phase in ((0, phase_y), (1, phase_x))
+    ]
+    columns[:, Event.IS_WHOLE] = (events.y_jump + 1 == taps[0]) & (events.x_jump + 1 == taps[1])
     return events.source, columns
 
 

@@ -29,6 +29,7 @@ from .state import (
     Multicast,
     Params,
     PeState,
+    Place,
     Ring,
     build,
 )
@@ -88,9 +89,10 @@ class LayerRun:
         """int32[k, oh, ow]: the psums that the PEs accumulated, without bias."""
         mapping = self.step.mapping
         sums = np.empty(self.state.codes.shape, np.int32)
+        psum = self.state.psum.reshape(len(self.state.psum), *sums.shape[1:], -1)
         for group in mapping.groups:
             slot = group.number * mapping.filters
-            part = self.state.psum[group.pe, :, :, slot : slot + group.size]
+            part = psum[group.pe, :, :, slot : slot + group.size]
             sums[group.first : group.first + group.size] = part.transpose(2, 0, 1)
         return sums
 
@@ -101,6 +103,7 @@ def _params(
     network: Network,
     messages: Messages,
     fired: tuple[int, int, int],
+    cycle: int,
 ) -> Params:
     pe, shape, mapping, layer = machine.pe, step.shape, step.mapping, step.layer
     x, y = network.tensors[layer.inputs[0]], network.tensors[layer.output]
@@ -114,6 +117,10 @@ def _params(
         group_filters=step.rows.weight.shape[2],
         word_psums=1 if pe.weights == "ideal" else pe.lanes,
         is_linear=mapping.is_linear,
+        ofmap_width=window.ofmap[1],
+        n_slots=mapping.most_groups * mapping.filters,
+        row_fifo=pe.row_fifo,
+        mac_fifo=pe.mac_fifo,
         weight_latency=pe.weight_latency_cycles,
         forwarding=pe.forwarding,
         fire_lanes=pe.fire_lanes,
@@ -131,6 +138,8 @@ def _params(
         low=layer.low,
         high=layer.high,
         threshold=machine.threshold if network.has_relu(layer) else -1,
+        origin=cycle,
+        most_rows=int(np.diff(step.rows.pointer).max(initial=0)),
         event_flits=flits[0],
         fired_flits=flits[1],
         pool_kernel_y=pool.kernel[0],
@@ -144,8 +153,27 @@ def _params(
     )
 
 
+def _row_totals(step: MnfStep, machine: Machine) -> NDArray[np.int64]:
+    """Return int64[rows, 4] by `Total`."""
+    exists = step.rows.place[:, :, Place.SLOT] >= 0
+    size = step.rows.place[:, :, Place.SIZE] * exists
+    psums = 1 if machine.pe.weights == "ideal" else machine.pe.lanes
+    parts = (exists, size, step.rows.effectual, -(-size // psums))
+    return np.stack([part.sum(axis=1, dtype=np.int64) for part in parts], axis=1)
+
+
+def _row_offsets(step: MnfStep) -> NDArray[np.int64]:
+    """Return int64[rows, positions]: where an event with reach 0 meets each position."""
+    place, window = step.rows.place.astype(np.int64), step.shape.window
+    n_slots = step.mapping.most_groups * step.mapping.filters
+    rows = place[:, :, Place.TAP_Y] * window.ofmap_step(0) * window.ofmap[1]
+    columns = place[:, :, Place.TAP_X] * window.ofmap_step(1)
+    offset: NDArray[np.int64] = place[:, :, Place.SLOT] - (rows + columns) * n_slots
+    return offset
+
+
 def _layer_arrays(
-    step: MnfStep, messages: Messages, destinations: Destinations, fire: FireOrder
+    step: MnfStep, machine: Machine, messages: Messages, destinations: Destinations, fire: FireOrder
 ) -> LayerArrays:
     mapping, rows = step.mapping, step.rows
     slots = (mapping.n_pes, mapping.most_groups * mapping.filters)
@@ -166,6 +194,8 @@ def _layer_arrays(
         row=rows.place,
         row_weight=rows.weight,
         row_effectual=rows.effectual,
+        row_total=_row_totals(step, machine),
+        row_offset=_row_offsets(step),
         slot_filter=slot_filter,
         bias=step.layer.bias,
         multiplier=step.layer.multiplier,
@@ -180,11 +210,10 @@ def _state(step: MnfStep, machine: Machine, fire: FireOrder, cycle: int) -> PeSt
     slots = step.mapping.most_groups * step.mapping.filters
     depth = np.zeros(len(Ring), np.int64)
     depth[Ring.EVENTS], depth[Ring.FORWARD] = pe.event_fifo, pe.forward_fifo
-    depth[Ring.ROWS], depth[Ring.MACS] = pe.row_fifo, pe.mac_fifo
     depth[Ring.GROUPS] = pe.fire_fifo
     fields = np.zeros((n_pes, len(Field)), np.int64)
     fields[:, Field.END] = -1
-    fields[:, Field.LAST_READ] = cycle - 8
+    fields[:, Field.LAST_READ] = fields[:, Field.DISPATCHED] = fields[:, Field.NEXT] = cycle - 8
     flight = np.zeros((n_pes, 3, 2 + step.rows.weight.shape[1]), np.int64)
     flight[:, :, 0] = cycle - 8
     fields[:, Field.CHUNK] = fire.chunk_first[:-1]
@@ -192,12 +221,13 @@ def _state(step: MnfStep, machine: Machine, fire: FireOrder, cycle: int) -> PeSt
     clock[Clock.CYCLE] = clock[Clock.ACTIVE] = cycle
     return build(
         PeState,
-        psum=np.zeros((n_pes, height, width, slots), np.int32),
+        psum=np.zeros((n_pes, height * width * slots), np.int32),
         codes=np.zeros((step.shape.filters, height, width), np.int16),
         pe=fields,
-        fifo=np.zeros((n_pes, len(Ring), depth.max(), 3), np.int64),
+        fifo=np.zeros((n_pes, len(Ring), depth.max()), np.int64),
         ring=np.zeros((n_pes, len(Ring), 2), np.int64),
         depth=depth,
+        moved=np.full((n_pes, 2, max(pe.row_fifo, pe.mac_fifo)), cycle - 8),
         flight=flight,
         bank=np.zeros((n_pes, pe.modules), np.int64),
         waiting=np.zeros((n_pes, pe.fire_fifo * fire.most_outputs, 4), np.int32),
@@ -216,13 +246,13 @@ def _columns(n_pes: int, n_messages: int, capacity: int) -> Columns:
         counts=np.zeros((n_nodes, len(Memory), 2), np.int64),
         bytes=np.zeros((n_nodes, len(Memory), 2), np.int64),
         received=np.zeros(n_nodes, np.int64),
-        received_cycle=np.zeros((n_nodes, capacity), np.int64),
+        received_cycle=np.zeros((n_nodes, capacity), np.int32),
         received_packet=np.zeros((n_nodes, capacity), np.int32),
         taken=np.zeros(n_pes, np.int64),
-        taken_cycle=np.zeros((n_pes, n_messages), np.int64),
+        taken_cycle=np.zeros((n_pes, n_messages), np.int32),
         bursts=np.zeros((3, n_pes), np.int64),
-        burst_cycle=np.zeros((3, n_pes, capacity), np.int64),
-        burst_first=np.zeros((3, n_pes, capacity), np.int64),
+        burst_cycle=np.zeros((3, n_pes, capacity), np.int32),
+        burst_first=np.zeros((3, n_pes, capacity), np.int32),
         burst_count=np.zeros((3, n_pes, capacity), np.int32),
         burst_message=np.zeros((3, n_pes, capacity), np.int32),
         fired=np.zeros(1, np.int64),
@@ -328,8 +358,8 @@ def run_layer(
     messages = make_messages(step.mapping, activations)
     destinations = declare(noc, messages.sets, machine.noc.multicast)
     fire = fire_order(step.mapping, machine.pe.fire_lanes, step.window, fired[1:])
-    q = _params(step, machine, network, messages, fired)
-    la = _layer_arrays(step, messages, destinations, fire)
+    q = _params(step, machine, network, messages, fired, cycle)
+    la = _layer_arrays(step, machine, messages, destinations, fire)
     s = _state(step, machine, fire, cycle)
     columns = _columns(machine.n_pes, q.n_messages, q.n_messages + 64)
     noc.ports.tx[:] = noc.ports.rx[:] = -1

@@ -1,7 +1,9 @@
 """The PEs' kernels: router interface, load, dispatcher, MAC cluster and fire phase, cycle by cycle.
 
-Each stage judges the FIFO counts of the cycle's start, so the order of stages and PEs cannot
-matter. `docs/mnf-cycles.md` defines every cycle, slot and access.
+When load takes an event, all that its rows will do is settled: rows meet nobody but the PE's rows
+before them. So `multiply` tells the cycles of an event's rows at once, and the cycle of a PE is
+left with what depends on others. Each stage judges the FIFO counts of the cycle's start, so the
+order of stages and PEs cannot matter. `docs/mnf-cycles.md` defines every cycle, slot and access.
 """
 
 from typing import Any
@@ -26,22 +28,23 @@ from .state import (
     PeState,
     Place,
     Ring,
+    Total,
     example,
 )
 
 MULTIPLY_PHASE, FIRE_PHASE, DONE_PHASE = 0, 1, 2
 MESSAGE_BYTES, POINTER_BYTES, INDEX_BYTES, PSUM_BYTES, BIAS_BYTES = 8, 4, 2, 4, 4
+WRITE_CYCLES = 2
+"""From a row's psum reads to its writes."""
 
 
 @kernel
-def push(s: PeState, p: int, ring: int, first: int, second: int, third: int) -> None:
+def push(s: PeState, p: int, ring: int, value: int) -> None:
     """Put an entry behind the others of a FIFO; the caller has made sure of its place."""
     at = s.ring[p, ring, 0] + s.ring[p, ring, 1]
     if at >= s.depth[ring]:
         at -= s.depth[ring]
-    s.fifo[p, ring, at, 0] = first
-    s.fifo[p, ring, at, 1] = second
-    s.fifo[p, ring, at, 2] = third
+    s.fifo[p, ring, at] = value
     s.ring[p, ring, 1] += 1
 
 
@@ -61,20 +64,13 @@ def count(out: Columns, node: int, memory: int, op: int, accesses: int, size: in
 
 
 @kernel
-def note(out: Columns, kind: int, p: int, cycle: int, first: int, message: int) -> None:
-    """Note one step of a burst: the last burst goes on, or a new one begins."""
+def note(out: Columns, kind: int, p: int, cycle: int, first: int, message: int, steps: int) -> None:
+    """Note a burst of so many steps in consecutive cycles."""
     n = out.bursts[kind, p]
-    if (
-        n > 0
-        and out.burst_message[kind, p, n - 1] == message
-        and out.burst_cycle[kind, p, n - 1] + out.burst_count[kind, p, n - 1] == cycle
-    ):
-        out.burst_count[kind, p, n - 1] += 1
-        return
     out.burst_cycle[kind, p, n] = cycle
     out.burst_first[kind, p, n] = first
     out.burst_message[kind, p, n] = message
-    out.burst_count[kind, p, n] = 1
+    out.burst_count[kind, p, n] = steps
     out.bursts[kind, p] = n + 1
 
 
@@ -115,132 +111,166 @@ def is_touched(la: LayerArrays, row: int, i: int, event: NDArray[Any]) -> bool:
 
 
 @kernel
-def reach(q: Params, la: LayerArrays, row: int, i: int, event: NDArray[Any]) -> tuple[int, int]:
-    """Return the ofmap row and column that a touched position ``i`` of a row meets."""
-    back_y = event[Event.TAP_Y] - la.row[row, i, Place.TAP_Y]
-    back_x = event[Event.TAP_X] - la.row[row, i, Place.TAP_X]
-    return (
-        int(event[Event.LOW_Y] + back_y * q.step_y),
-        int(event[Event.LOW_X] + back_x * q.step_x),
-    )
-
-
-@kernel
-def claim(
-    q: Params, la: LayerArrays, s: PeState, p: int, row: int, message: int, cycle: int
-) -> bool:
-    """Note the words that a row wants as the newest in flight; return False when it is held.
-
-    A word is held while a row before wants it that read its last word in one of two cycles ago.
-    """
-    event = la.event[message]
-    n = 0
+def add_whole(
+    q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, row: int, value: int, reach: int
+) -> None:
+    """Multiply a row of which the event touches every tap; wrapping int32 psums."""
     for i in range(q.n_positions):
-        if is_touched(la, row, i, event):
-            y, x = reach(q, la, row, i, event)
-            plane = la.row[row, i, Place.SLOT] // q.lanes
-            word = (plane * s.psum.shape[1] + y) * s.psum.shape[2] + x
-            for k in range(2):
-                for j in range(s.flight[p, k, 1]):
-                    if s.flight[p, k, 0] >= cycle - 2 and s.flight[p, k, 2 + j] == word:
-                        return False
-            s.flight[p, 2, 2 + n] = word
-            n += 1
-    s.flight[p, 2, 1] = n
-    for j in range(s.flight.shape[2]):
-        s.flight[p, 0, j] = s.flight[p, 1, j]
-        s.flight[p, 1, j] = s.flight[p, 2, j]
-    return True
+        if la.row[row, i, Place.SLOT] >= 0:
+            at = reach + la.row_offset[row, i]
+            for f in range(la.row[row, i, Place.SIZE]):
+                s.psum[p, at + f] += np.int32(value) * np.int32(la.row_weight[row, i, f])
+    positions, products = la.row_total[row, Total.POSITIONS], la.row_total[row, Total.PRODUCTS]
+    effectual, words = la.row_total[row, Total.EFFECTUAL], la.row_total[row, Total.WORDS]
+    out.slots[p, Cause.EXECUTED] += effectual
+    out.slots[p, Cause.INEFFECTUAL] += products - effectual
+    out.slots[p, Cause.CHANNEL] += positions * q.group_filters - products
+    out.slots[p, Cause.TILE] += (q.n_positions - positions) * q.group_filters
+    count(out, p + 1, Memory.PSUM, 0, words, PSUM_BYTES * q.word_psums)
+    count(out, p + 1, Memory.PSUM, 1, words, PSUM_BYTES * q.word_psums)
 
 
 @kernel
-def issue(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: int) -> bool:
-    """Issue the oldest row of the MAC FIFO; return False when it is held.
+def add_part(
+    q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, row: int, value: int, reach: int,
+    event: NDArray[Any],
+) -> int:  # fmt: skip
+    """Multiply what the event touches of a row; return the cycles of its psum reads.
 
-    Multiplies and accumulates into int32 psums (wrapping), counts slots and psum accesses.
+    Without forwarding its words are noted as those of the newest row. Returns 0, and does nothing,
+    when no tap is touched.
     """
-    at = s.ring[p, Ring.MACS, 0]
-    row, message = s.fifo[p, Ring.MACS, at, 0], s.fifo[p, Ring.MACS, at, 1]
-    if q.forwarding == 0 and not claim(q, la, s, p, row, message, cycle):
-        return False
-    event = la.event[message]
-    value = np.int32(event[Event.CODE] - q.zero_in)
-    missing = positions = products = effectual = words = 0
+    existing = positions = products = effectual = words = 0
     longest = 1
     for i in range(q.n_positions):
-        slot, size = la.row[row, i, Place.SLOT], la.row[row, i, Place.SIZE]
-        if slot < 0:
-            missing += 1
-            continue
+        size = la.row[row, i, Place.SIZE]
+        existing += la.row[row, i, Place.SLOT] >= 0
         if not is_touched(la, row, i, event):
             continue
-        y, x = reach(q, la, row, i, event)
+        at = reach + la.row_offset[row, i]
         for f in range(size):
-            s.psum[p, y, x, slot + f] += value * np.int32(la.row_weight[row, i, f])
+            s.psum[p, at + f] += np.int32(value) * np.int32(la.row_weight[row, i, f])
+        if q.forwarding == 0:
+            s.flight[p, 2, 2 + positions] = at // q.lanes
+        if q.is_linear:
+            module = at // q.n_slots % q.modules
+            s.bank[p, module] += 1
+            longest = max(longest, s.bank[p, module])
         positions += 1
         products += size
         effectual += la.row_effectual[row, i]
         words += (size + q.word_psums - 1) // q.word_psums
-        if q.is_linear:
-            module = (y * s.psum.shape[2] + x) % q.modules
-            s.bank[p, module] += 1
-            longest = max(longest, s.bank[p, module])
+    if positions == 0:
+        return 0
     if q.is_linear:
         for module in range(q.modules):
             s.bank[p, module] = 0
-    s.pe[p, Field.LAST_READ] = cycle + longest - 1
-    s.flight[p, 1, 0] = cycle + longest - 1
+    s.flight[p, 2, 1] = positions
     filters = q.group_filters
     out.slots[p, Cause.EXECUTED] += effectual
     out.slots[p, Cause.INEFFECTUAL] += products - effectual
     out.slots[p, Cause.CHANNEL] += positions * filters - products
-    out.slots[p, Cause.BORDER] += (q.n_positions - missing - positions) * filters
-    out.slots[p, Cause.TILE] += missing * filters
+    out.slots[p, Cause.BORDER] += (existing - positions) * filters
+    out.slots[p, Cause.TILE] += (q.n_positions - existing) * filters
     count(out, p + 1, Memory.PSUM, 0, words, PSUM_BYTES * q.word_psums)
     count(out, p + 1, Memory.PSUM, 1, words, PSUM_BYTES * q.word_psums)
-    note(out, Burst.MAC, p, cycle, row, message)
-    drop(s, p, Ring.MACS)
-    return True
+    return longest
 
 
 @kernel
-def seek(q: Params, la: LayerArrays, row: int, end: int, message: int) -> int:
-    """Return the first row from ``row`` on with a position that the event touches."""
-    event = la.event[message]
-    while row < end:
-        for i in range(q.n_positions):
-            if is_touched(la, row, i, event):
-                return row
-        row += 1
-    return row
+def cleared(s: PeState, p: int, cycle: int) -> int:
+    """Return the first cycle from ``cycle`` on in which no word of the newest row is in flight.
 
-
-@kernel
-def load(
-    q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: int, rows: int, events: int
-) -> None:
-    """Read the current event's next row; with none left, take the next message.
-
-    ``rows`` and ``events`` are what row FIFO and event FIFO held at the cycle's start.
+    A word is in flight while a row before wants it that read its last word in one of two cycles
+    ago. The newest row becomes the last.
     """
-    row, end = s.pe[p, Field.ROW], s.pe[p, Field.ROW_END]
-    if row < end and rows < s.depth[Ring.ROWS]:
-        message = s.pe[p, Field.EVENT]
-        push(s, p, Ring.ROWS, row, message, cycle + q.weight_latency)
-        count(out, p + 1, Memory.WEIGHT, 0, 1, q.modules * q.lanes)
-        count(out, p + 1, Memory.INDEX, 0, 1, INDEX_BYTES)
-        note(out, Burst.LOAD, p, cycle, row, message)
-        row = seek(q, la, row + 1, end, message)
-        s.pe[p, Field.ROW] = row
-    if row < end or events == 0:
-        return
-    message = s.fifo[p, Ring.EVENTS, s.ring[p, Ring.EVENTS, 0], 0]
+    for k in range(2):
+        for j in range(s.flight[p, k, 1]):
+            for i in range(s.flight[p, 2, 1]):
+                if s.flight[p, k, 2 + j] == s.flight[p, 2, 2 + i]:
+                    cycle = max(cycle, s.flight[p, k, 0] + WRITE_CYCLES + 1)
+    for j in range(s.flight.shape[2]):
+        s.flight[p, 0, j] = s.flight[p, 1, j]
+        s.flight[p, 1, j] = s.flight[p, 2, j]
+    return cycle
+
+
+@kernel
+def multiply(
+    q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, message: int, row: int, end: int,
+    cycle: int,
+) -> None:  # fmt: skip
+    """Do all rows of an event that load takes in ``cycle``: when each is read, moved, multiplied.
+
+    Counts the slots up to the last row's reads, but for those before the first row is under way.
+    """
+    event = la.event[message]
+    reach = (
+        (event[Event.LOW_Y] + event[Event.TAP_Y] * q.step_y) * q.ofmap_width
+        + event[Event.LOW_X]
+        + event[Event.TAP_X] * q.step_x
+    ) * q.n_slots
+    value = event[Event.CODE] - q.zero_in
+    is_whole = event[Event.IS_WHOLE] != 0 and q.forwarding != 0 and q.is_linear == 0
+    load, dispatch, issue = cycle, s.pe[p, Field.DISPATCHED], s.pe[p, Field.LAST_READ]
+    n = load_steps = mac_steps = load_first = mac_first = load_begin = mac_begin = 0
+    while row < end:
+        cycles = 1
+        if is_whole:
+            add_whole(q, la, s, out, p, row, value, reach)
+        else:
+            cycles = add_part(q, la, s, out, p, row, value, reach, event)
+            if cycles == 0:
+                row += 1
+                continue
+        free = issue + 1 if n > 0 else max(issue, cycle) + 1
+        at_row, at_mac = s.pe[p, Field.AT_ROW], s.pe[p, Field.AT_MAC]
+        load = max(load, s.moved[p, 0, at_row]) + 1
+        dispatch = max(load + q.weight_latency, dispatch, s.moved[p, 1, at_mac]) + 1
+        wanted = max(dispatch, issue) + 1
+        issue = wanted if q.forwarding != 0 else cleared(s, p, wanted)
+        s.moved[p, 0, at_row], s.moved[p, 1, at_mac] = dispatch, issue
+        s.pe[p, Field.AT_ROW] = at_row + 1 if at_row + 1 < q.row_fifo else 0
+        s.pe[p, Field.AT_MAC] = at_mac + 1 if at_mac + 1 < q.mac_fifo else 0
+        out.slots[p, Cause.HAZARD] += (issue - max(wanted, free)) * q.modules * q.lanes
+        out.slots[p, Cause.DECODE] += (max(wanted, free) - free) * q.modules * q.lanes
+        out.slots[p, Cause.BANK] += (cycles - 1) * q.modules * q.lanes
+        if load != load_begin + load_steps or n == 0:
+            if n > 0:
+                note(out, Burst.LOAD, p, load_begin - q.origin, load_first, message, load_steps)
+            load_begin, load_first, load_steps = load, row, 0
+        if issue != mac_begin + mac_steps or n == 0:
+            if n > 0:
+                note(out, Burst.MAC, p, mac_begin - q.origin, mac_first, message, mac_steps)
+            mac_begin, mac_first, mac_steps = issue, row, 0
+        load_steps += 1
+        mac_steps += 1
+        issue += cycles - 1
+        s.flight[p, 1, 0] = issue
+        n += 1
+        row += 1
+    s.pe[p, Field.NEXT] = cycle + 1
+    if n > 0:
+        note(out, Burst.LOAD, p, load_begin - q.origin, load_first, message, load_steps)
+        note(out, Burst.MAC, p, mac_begin - q.origin, mac_first, message, mac_steps)
+        count(out, p + 1, Memory.WEIGHT, 0, n, q.modules * q.lanes)
+        count(out, p + 1, Memory.INDEX, 0, n, INDEX_BYTES)
+        s.pe[p, Field.NEXT] = load
+        s.pe[p, Field.DISPATCHED] = dispatch
+        s.pe[p, Field.LAST_READ] = issue
+
+
+@kernel
+def take(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: int) -> None:
+    """Take the oldest message of the event FIFO, and do what it says."""
+    message = s.fifo[p, Ring.EVENTS, s.ring[p, Ring.EVENTS, 0]]
     drop(s, p, Ring.EVENTS)
     count(out, p + 1, Memory.EVENT_FIFO, 0, 1, MESSAGE_BYTES)
-    out.taken_cycle[p, out.taken[p]] = cycle
+    out.taken_cycle[p, out.taken[p]] = cycle - q.origin
     out.taken[p] += 1
     if message >= q.n_events:
         s.pe[p, Field.END] = la.end_count[message - q.n_events]
+        s.pe[p, Field.NEXT] = cycle + 1
         return
     s.pe[p, Field.TAKEN] += 1
     count(out, p + 1, Memory.POINTER, 0, 1, POINTER_BYTES)
@@ -248,9 +278,7 @@ def load(
     rank = la.group_rank[p, channel // q.group_channels]
     at = (rank * q.group_channels + channel % q.group_channels) * q.n_phases
     at += la.pointer_first[p] + la.event[message, Event.PHASE]
-    s.pe[p, Field.EVENT] = message
-    s.pe[p, Field.ROW] = seek(q, la, la.pointer[at], la.pointer[at + 1], message)
-    s.pe[p, Field.ROW_END] = la.pointer[at + 1]
+    multiply(q, la, s, out, p, message, la.pointer[at], la.pointer[at + 1], cycle)
 
 
 @kernel
@@ -268,16 +296,16 @@ def interface(
         if s.got[node, source] == packets.flits[number]:
             s.got[node, source] = 0
             message = packets.item[number]
-            push(s, p, Ring.EVENTS, message, 0, 0)
+            push(s, p, Ring.EVENTS, message)
             count(out, node, Memory.EVENT_FIFO, 1, 1, MESSAGE_BYTES)
             at = out.received[node]
-            out.received_cycle[node, at] = cycle
+            out.received_cycle[node, at] = cycle - q.origin
             out.received_packet[node, at] = number
             out.received[node] = at + 1
             if q.multicast == Multicast.CHAIN and la.chain_next[la.message_set[message], node] >= 0:
-                push(s, p, Ring.FORWARD, message, 0, 0)
+                push(s, p, Ring.FORWARD, message)
     if forwards > 0 and ports.tx[node] < 0:
-        message = s.fifo[p, Ring.FORWARD, s.ring[p, Ring.FORWARD, 0], 0]
+        message = s.fifo[p, Ring.FORWARD, s.ring[p, Ring.FORWARD, 0]]
         drop(s, p, Ring.FORWARD)
         kind = Kind.EVENT if message < q.n_events else Kind.END
         target = la.single[la.chain_next[la.message_set[message], node]]
@@ -313,6 +341,18 @@ def pooled(q: Params, codes: NDArray[Any], k: int, y: int, x: int) -> int:
 
 
 @kernel
+def note_scan(out: Columns, p: int, cycle: int, step: int) -> None:
+    """Note a scan step: the last burst goes on, or a new one begins."""
+    n = out.bursts[Burst.FIRE, p]
+    if n > 0:
+        begin = out.burst_cycle[Burst.FIRE, p, n - 1]
+        if begin + out.burst_count[Burst.FIRE, p, n - 1] == cycle:
+            out.burst_count[Burst.FIRE, p, n - 1] += 1
+            return
+    note(out, Burst.FIRE, p, cycle, step, 0, 1)
+
+
+@kernel
 def scan(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: int) -> None:
     """Do one scan step: read psums, requantise, queue the outputs that are complete and fire."""
     n_steps = len(la.step_first) - 1
@@ -325,12 +365,12 @@ def scan(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: in
     word_bytes = PSUM_BYTES if q.fire_lanes == 1 else PSUM_BYTES * q.lanes
     count(out, p + 1, Memory.PSUM, 0, words, word_bytes)
     count(out, p + 1, Memory.PSUM, 1, words, word_bytes)
-    note(out, Burst.FIRE, p, cycle, chunk * n_steps + step, 0)
+    note_scan(out, p, cycle - q.origin, chunk * n_steps + step)
     for i in range(la.step_first[step], la.step_first[step + 1]):
         y, x = la.step[i, 0], la.step[i, 1]
         for f in range(slot, slot + size):
             k = la.slot_filter[p, f]
-            acc = int(np.int32(s.psum[p, y, x, f] + la.bias[k]))
+            acc = int(np.int32(s.psum[p, (y * q.ofmap_width + x) * q.n_slots + f] + la.bias[k]))
             s.codes[k, y, x] = requantise(q, acc, la.multiplier[k])
     fired = 0
     for i in range(la.done_first[step], la.done_first[step + 1]):
@@ -345,7 +385,7 @@ def scan(q: Params, la: LayerArrays, s: PeState, out: Columns, p: int, cycle: in
                 s.waiting_ring[p, 1] += 1
                 fired += 1
     if fired > 0:
-        push(s, p, Ring.GROUPS, fired, 0, 0)
+        push(s, p, Ring.GROUPS, fired)
     s.pe[p, Field.STEP] = step + 1
     if step + 1 == n_steps:
         s.pe[p, Field.CHUNK] = chunk + 1
@@ -372,8 +412,8 @@ def fire(
         s.waiting_ring[p, 0] = (at + 1) % s.waiting.shape[1]
         s.waiting_ring[p, 1] -= 1
         oldest = s.ring[p, Ring.GROUPS, 0]
-        s.fifo[p, Ring.GROUPS, oldest, 0] -= 1
-        if s.fifo[p, Ring.GROUPS, oldest, 0] == 0:
+        s.fifo[p, Ring.GROUPS, oldest] -= 1
+        if s.fifo[p, Ring.GROUPS, oldest] == 0:
             drop(s, p, Ring.GROUPS)
     elif groups == 0 and not has_steps and ports.tx[node] < 0:
         n = s.pe[p, Field.FIRED]
@@ -395,37 +435,23 @@ def cycle_of_pe(
 
     ``n_blocked`` is the number of active PEs that were not ready for a flit in this cycle.
     """
-    events, rows, macs = s.ring[p, Ring.EVENTS, 1], s.ring[p, Ring.ROWS, 1], s.ring[p, Ring.MACS, 1]
-    taken = s.pe[p, Field.TAKEN]
-    has_rows = s.pe[p, Field.ROW] < s.pe[p, Field.ROW_END]
-    is_empty = macs == 0 and rows == 0 and not has_rows
+    events, taken, last_read = (
+        s.ring[p, Ring.EVENTS, 1],
+        s.pe[p, Field.TAKEN],
+        s.pe[p, Field.LAST_READ],
+    )
+    is_multiplying = last_read >= cycle
     if (
         s.pe[p, Field.PHASE] == MULTIPLY_PHASE
         and s.pe[p, Field.END] == taken
-        and is_empty
-        and s.pe[p, Field.LAST_READ] <= cycle - 3
+        and last_read < cycle - WRITE_CYCLES
     ):
         s.pe[p, Field.PHASE] = FIRE_PHASE
     is_fire = s.pe[p, Field.PHASE] == FIRE_PHASE
-    is_reading = s.pe[p, Field.LAST_READ] >= cycle
-    is_issued = macs > 0 and not is_reading and issue(q, la, s, out, p, cycle)
-    oldest = s.ring[p, Ring.ROWS, 0]
-    if rows > 0 and macs < s.depth[Ring.MACS] and s.fifo[p, Ring.ROWS, oldest, 2] < cycle:
-        push(s, p, Ring.MACS, s.fifo[p, Ring.ROWS, oldest, 0], s.fifo[p, Ring.ROWS, oldest, 1], 0)
-        drop(s, p, Ring.ROWS)
-    if has_rows or events > 0:
-        load(q, la, s, out, p, cycle, rows, events)
-    is_active = interface(q, la, s, ports, packets, out, p, cycle)
-    if is_fire:
-        fire(q, la, s, ports, packets, out, p, cycle)
-    elif not is_issued:
-        if is_reading:
-            cause = Cause.BANK
-        elif macs > 0:
-            cause = Cause.HAZARD
-        elif taken == la.n_sent[p] and is_empty:
+    if not is_fire and not is_multiplying:
+        if taken == la.n_sent[p]:
             cause = Cause.DRAIN
-        elif events > 0 or not is_empty:
+        elif events > 0:
             cause = Cause.DECODE
         elif taken == 0:
             cause = Cause.DRAIN
@@ -434,12 +460,17 @@ def cycle_of_pe(
         else:
             cause = Cause.INJECT
         out.slots[p, cause] += q.modules * q.lanes
+    if events > 0 and cycle >= s.pe[p, Field.NEXT]:
+        take(q, la, s, out, p, cycle)
+    is_active = interface(q, la, s, ports, packets, out, p, cycle)
+    if is_fire:
+        fire(q, la, s, ports, packets, out, p, cycle)
     has_room = (
         s.ring[p, Ring.EVENTS, 1] < s.depth[Ring.EVENTS]
         and s.ring[p, Ring.FORWARD, 1] < s.depth[Ring.FORWARD]
     )
     ports.ready[p + 1] = 1 if has_room else 0
-    return is_active or is_fire or is_reading or not is_empty or events > 0
+    return is_active or is_fire or is_multiplying or events > 0
 
 
 SIGNATURE = signature(

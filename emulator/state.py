@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 I64x1 = Annotated[NDArray[Any], np.int64, 1]
 I64x2 = Annotated[NDArray[Any], np.int64, 2]
 I64x3 = Annotated[NDArray[Any], np.int64, 3]
-I64x4 = Annotated[NDArray[Any], np.int64, 4]
 I32x1 = Annotated[NDArray[Any], np.int32, 1]
 I32x2 = Annotated[NDArray[Any], np.int32, 2]
 I32x3 = Annotated[NDArray[Any], np.int32, 3]
-I32x4 = Annotated[NDArray[Any], np.int32, 4]
 I16x3 = Annotated[NDArray[Any], np.int16, 3]
 U8x1 = Annotated[NDArray[Any], np.uint8, 1]
 F32x1 = Annotated[NDArray[Any], np.float32, 1]
@@ -78,6 +76,11 @@ class Params(NamedTuple):
     """Psums of one access of a row: L, or 1 with packed rows."""
     is_linear: int
     """Whether rows are runs in raster order, which may want several words of a module."""
+    ofmap_width: int
+    n_slots: int
+    """Filter slots of a PE."""
+    row_fifo: int
+    mac_fifo: int
     weight_latency: int
     forwarding: int
     fire_lanes: int
@@ -97,6 +100,10 @@ class Params(NamedTuple):
     high: int
     threshold: int
     """-1 when the layer has none."""
+    origin: int
+    """First cycle; those in `Columns` count from it."""
+    most_rows: int
+    """Rows of an event in a PE, at most."""
     event_flits: int
     fired_flits: int
     pool_kernel_y: int
@@ -125,6 +132,8 @@ class Event(IntEnum):
     TAP_X = 6
     JUMP_Y = 7
     JUMP_X = 8
+    IS_WHOLE = 9
+    """Whether it touches all taps of its phase."""
 
 
 class Place(IntEnum):
@@ -138,11 +147,24 @@ class Place(IntEnum):
     """Filters that exist."""
 
 
+class Total(IntEnum):
+    """Columns of `LayerArrays.row_total`, over all positions of a row."""
+
+    POSITIONS = 0
+    """Positions that exist."""
+    PRODUCTS = 1
+    """Weights of filters that exist."""
+    EFFECTUAL = 2
+    """Weights that differ from their zero point."""
+    WORDS = 3
+    """Psum words."""
+
+
 class LayerArrays(NamedTuple):
     """A layer as the PEs hold it, and the messages that storage sends."""
 
     event: I32x2
-    """[events, 9]: columns of `Event`."""
+    """[events, 10]: columns of `Event`."""
     message_set: I64x1
     """[messages]: set of PEs; events first, then end-of-data messages."""
     end_count: I64x1
@@ -173,6 +195,10 @@ class LayerArrays(NamedTuple):
     """[rows, positions, F]: weight less zero point."""
     row_effectual: I32x2
     """[rows, positions]: weights that differ from their zero point."""
+    row_total: I32x2
+    """[rows, 4]: columns of `Total`."""
+    row_offset: I64x2
+    """[rows, positions]: entry of a PE's psums, from that of tap (0, 0) and slot 0."""
     slot_filter: I64x2
     """[P, filter groups * F]: filter of the layer, -1 for none."""
     bias: I32x1
@@ -200,11 +226,7 @@ class Ring(IntEnum):
     """Messages."""
     FORWARD = 1
     """Messages to forward along the chain."""
-    ROWS = 2
-    """Row, event, cycle at whose end it is in the FIFO."""
-    MACS = 3
-    """Row, event."""
-    GROUPS = 4
+    GROUPS = 2
     """Outputs left in the group."""
 
 
@@ -217,19 +239,22 @@ class Field(IntEnum):
     """Number in the end-of-data taken, -1 before."""
     PHASE = 2
     """0 multiply, 1 fire, 2 done."""
-    EVENT = 3
-    """Event at load."""
-    ROW = 4
-    """Next row of that event."""
-    ROW_END = 5
-    CHUNK = 6
+    NEXT = 3
+    """First cycle in which load can take the next message."""
+    DISPATCHED = 4
+    """Cycle in which the dispatcher takes the last row of the events taken."""
+    LAST_READ = 5
+    """Cycle of that row's last psum read."""
+    AT_ROW = 6
+    """Number of the next row, modulo the depth of the row FIFO."""
+    AT_MAC = 7
+    """The same, of the MAC FIFO."""
+    CHUNK = 8
     """Chunk of filters that the fire phase is at."""
-    STEP = 7
+    STEP = 9
     """Next scan step of the chunk."""
-    FIRED = 8
+    FIRED = 10
     """Outputs sent."""
-    LAST_READ = 9
-    """Cycle of the last psum read of the multiply phase."""
 
 
 class Flow(IntEnum):
@@ -261,18 +286,21 @@ class Clock(IntEnum):
 class PeState(NamedTuple):
     """State of all PEs and of the storage PE."""
 
-    psum: I32x4
-    """[P, OH, OW, filter slots]: wrapping."""
+    psum: I32x2
+    """[P, OH * OW * filter slots]: wrapping."""
     codes: I16x3
     """[K, OH, OW]: requantised, clipped, with threshold, before pooling."""
     pe: I64x2
-    """[P, 10]: columns of `Field`."""
-    fifo: I64x4
-    """[P, 5, deepest, 3]: FIFOs of `Ring`."""
+    """[P, 11]: columns of `Field`."""
+    fifo: I64x3
+    """[P, 3, deepest]: FIFOs of `Ring`."""
     ring: I64x3
-    """[P, 5, 2]: position of the oldest entry, entries."""
+    """[P, 3, 2]: position of the oldest entry, entries."""
     depth: I64x1
-    """[5]: depth of each FIFO."""
+    """[3]: depth of each FIFO."""
+    moved: I64x3
+    """[P, 2, deepest]: cycles in which the dispatcher took the last ``row_fifo`` rows, and the MAC
+    cluster the last ``mac_fifo``; rings."""
     flight: I64x3
     """[P, 3, 2 + positions]: last two rows issued, and one to be: cycle of the last read, number of
     words, words. Words are noted only without forwarding."""
@@ -291,7 +319,10 @@ class PeState(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """What a layer leaves behind; arrays of a capacity that the driver grows."""
+    """What a layer leaves behind; arrays of a capacity that the driver grows.
+
+    Cycles count from the layer's first.
+    """
 
     slots: I64x2
     """[P, causes]"""
@@ -301,18 +332,18 @@ class Columns(NamedTuple):
     """[N, memories, 2]"""
     received: I64x1
     """[N]: packets whose last flit arrived."""
-    received_cycle: I64x2
+    received_cycle: I32x2
     """[N, capacity]"""
     received_packet: I32x2
     taken: I64x1
     """[P]: messages taken from the event FIFO, in order of arrival."""
-    taken_cycle: I64x2
+    taken_cycle: I32x2
     """[P, capacity]"""
     bursts: I64x2
     """[3, P]: bursts by `Burst`."""
-    burst_cycle: I64x3
+    burst_cycle: I32x3
     """[3, P, capacity]: first cycle."""
-    burst_first: I64x3
+    burst_first: I32x3
     burst_count: I32x3
     burst_message: I32x3
     fired: I64x1

@@ -35,7 +35,7 @@ def _storage(run):
         output = packets.item[columns.received_packet[0, i]]
         k, y, x, _ = columns.fired_output[output]
         address = kept[int((k * height + y) * width + x)]
-        yield columns.received_cycle[0, i], 0, "storage", "write", address, 8
+        yield run.cycle0 + columns.received_cycle[0, i], 0, "storage", "write", address, 8
 
 
 def _volume(run):
@@ -57,8 +57,15 @@ def _event_fifo(plan, run, p):
     n_phases = shape.window.strides[0] * shape.window.strides[1]
     for i, message in enumerate(_messages(run, p)):
         address = 8 * ((base + i) % depth)
-        yield columns.received_cycle[p + 1, i], p + 1, "event_fifo", "write", address, 8
-        taken = columns.taken_cycle[p, i]
+        yield (
+            run.cycle0 + columns.received_cycle[p + 1, i],
+            p + 1,
+            "event_fifo",
+            "write",
+            address,
+            8,
+        )
+        taken = run.cycle0 + columns.taken_cycle[p, i]
         yield taken, p + 1, "event_fifo", "read", address, 8
         if message < len(run.messages.event):
             event = run.messages.event[message]
@@ -72,7 +79,7 @@ def _bursts(run, kind, p):
     columns = run.columns
     for i in range(columns.bursts[kind, p]):
         yield (
-            int(columns.burst_cycle[kind, p, i]),
+            run.cycle0 + int(columns.burst_cycle[kind, p, i]),
             int(columns.burst_first[kind, p, i]),
             int(columns.burst_count[kind, p, i]),
             int(columns.burst_message[kind, p, i]),

@@ -80,7 +80,9 @@ def packets_of(run):
     for node in range(len(columns.received)):
         for i in range(columns.received[node]):
             number = int(columns.received_packet[node, i])
-            delivered.setdefault(number, []).append((node, int(columns.received_cycle[node, i])))
+            delivered.setdefault(number, []).append(
+                (node, run.cycle0 + int(columns.received_cycle[node, i]))
+            )
     names = {Kind.EVENT: "event", Kind.END: "end", Kind.FIRED: "fired", Kind.FIRED_END: "fired_end"}
     return [
         (n, names[Kind(packets.kind[n])], int(packets.source[n]), int(packets.created[n]),
