@@ -1,5 +1,6 @@
 """Activations in storage: lists of events, in the order in which they are read again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,8 +59,27 @@ def volume(tensor: Tensor) -> tuple[int, int, int]:
     return tensor.size, 1, 1
 
 
+def merged(parts: Sequence[Activations]) -> Activations:
+    """Return the activations of one tensor that arrived in several waves."""
+    if len(parts) == 1:
+        return parts[0]
+    flat, code, address = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("flat", "code", "address")
+    )
+    read = np.argsort(address)
+    return Activations(parts[0].tensor, flat[read], code[read], address[read])
+
+
 def arrived(
-    tensor: Tensor, channel: Ints, y: Ints, x: Ints, code: Ints, order: str, base: int
+    tensor: Tensor,
+    channel: Ints,
+    y: Ints,
+    x: Ints,
+    code: Ints,
+    order: str,
+    base: int,
+    held: Ints | None = None,
 ) -> Activations:
     """Return activations as storage keeps them.
 
@@ -72,6 +92,8 @@ def arrived(
         How storage arranges them.
     base : int
         First byte of the tensor's region.
+    held : int64[max(c, h)], optional
+        Entries that each row (or channel) holds before; those that arrive are added.
     """
     channels, height, width = volume(tensor)
     flat = (channel * height + y) * width + x
@@ -84,6 +106,9 @@ def arrived(
         entry = np.empty_like(flat)
         first = np.searchsorted(lists[read], lists[read])
         entry[read] = lists[read] * capacity + np.arange(len(read)) - first
+        if held is not None:
+            entry += held[lists]
+            held += np.bincount(lists, minlength=len(held))
     return Activations(tensor, flat[read], code[read], base + EVENT_BYTES * entry[read])
 
 

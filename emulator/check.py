@@ -1,5 +1,6 @@
 """Compares a run with the integer reference; the only place of a run that reads it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,21 +8,17 @@ from numpy.typing import NDArray
 
 from ..models.network import Network
 from ..models.reference import forward
-from .mnf import LayerRun
 from .run import Frame
 
 
 def compared(frame: Frame) -> dict[str, NDArray[Any]]:
     """Return the frame's code tensors by name, those before a fused pool included."""
     found = {name: part.dense() for name, part in frame.tensors.items()}
-    for run in frame.runs:
-        if isinstance(run, LayerRun) and run.step.pool is not None:
-            found[run.step.layer.output] = run.codes
-    return found
+    return found | frame.before_pool
 
 
 def differences(
-    network: Network, frame: Frame, values: NDArray[Any], threshold: int
+    network: Network, frame: Frame, values: NDArray[Any], threshold: int | Callable[[str], int]
 ) -> tuple[int, list[str]]:
     """Compare a frame with the reference.
 
@@ -31,7 +28,7 @@ def differences(
     frame : Frame
     values : array
         The frame's input.
-    threshold : int
+    threshold : int, or callable from a layer's name
         The machine's.
 
     Returns

@@ -234,7 +234,7 @@ def _go_through(
     """Run the frames, show progress, and keep what is done when interrupted."""
     from .check import differences
 
-    network, threshold = emulation.plan.network, emulation.plan.machine.threshold
+    network, threshold = emulation.plan.network, emulation.plan.machine.threshold_of
     with progress() as bar:
         task = bar.add_task("", total=len(values))
 
@@ -243,7 +243,7 @@ def _go_through(
             bar.update(task, description=layer, completed=number)
 
         with ctrl_c.patience(True):
-            for frame in emulation.frames(values, begin, recorder, tally):
+            for frame in emulation.frames(values, begin, recorder, tally, False):
                 if checked:
                     with ctrl_c.patience(False):
                         n, found = differences(network, frame, values[frame.number], threshold)

@@ -56,7 +56,7 @@ class EnergyTable(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> "EnergyTable":
-        wanted = {memory.name.lower() for memory in Memory} | {"dram"}
+        wanted = {memory.name.lower() for memory in Memory}
         if set(self.access_pj) != wanted:
             raise ValueError(f"access_pj: must have the keys {', '.join(sorted(wanted))}")
         return self
@@ -89,6 +89,7 @@ COMPONENTS: Mapping[str, tuple[Memory, ...]] = {
     "psum SRAM": (Memory.PSUM, Memory.BIAS),
     "FIFO": (Memory.EVENT_FIFO,),
     "storage": (Memory.STORAGE,),
+    "DRAM": (Memory.DRAM,),
 }
 """Components made of memories; MAC, NoC and idle come from other counters."""
 

@@ -1,4 +1,4 @@
-"""What storage sent and PEs multiplied in a layer, as lists of a trace."""
+"""What storage sent and PEs multiplied in a wave, as lists of a trace."""
 
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ from ..traces.schema import PACKET_SHIFT
 from .bursts import arrivals, event_rows
 from .event_patterns import EventPatterns
 from .machine import Machine
-from .mnf import LayerRun
+from .mnf import WaveRun
 from .patterns import READ, WRITE, Item, Patterns
 from .pe import MESSAGE_BYTES, POINTER_BYTES
 from .state import Event, Memory, Multicast
@@ -33,13 +33,13 @@ Ints = NDArray[np.int64]
 
 
 class EventLists:
-    """Makes the lists of a layer's events, from storage to the psums.
+    """Makes the lists of a wave's events, from storage to the psums.
 
     Parameters
     ----------
-    run : LayerRun
+    run : WaveRun
     tables : EventPatterns
-        Of the layer.
+        Of the wave.
     patterns : Patterns
     periods : int64[n_patterns]
     sources : Sources
@@ -50,7 +50,7 @@ class EventLists:
 
     def __init__(
         self,
-        run: LayerRun,
+        run: WaveRun,
         tables: EventPatterns,
         patterns: Patterns,
         periods: Ints,
@@ -75,13 +75,13 @@ class EventLists:
     @cached_property
     def _is_plain(self) -> bool:
         """Whether every PE's run of an event is that of its channel and phase."""
-        return self._run.step.shape.groups == 1
+        return self._run.wave.mapping.shape.groups == 1
 
     @cached_property
     def _pointer_of(self) -> Ints:
         """Run of each event, as a PE that holds all channels numbers them."""
         event = self._run.messages.event
-        strides = self._run.step.shape.window.strides
+        strides = self._run.wave.mapping.shape.window.strides
         n_phases = strides[0] * strides[1]
         return event[:, Event.CHANNEL].astype(np.int64) * n_phases + event[:, Event.PHASE]
 
@@ -96,7 +96,7 @@ class EventLists:
         columns: dict[str, Any] = {
             "kind": constant(run.packets.kind[packets]),
             "pattern": self._sources.patterns(NOC_INJECT, packets),
-            "base": 0,
+            "base": self._sources.n_weights,
         }
         if self._is_plain:
             runs = np.full(len(packets), -1, np.int64)
@@ -131,7 +131,7 @@ class EventLists:
         Only a packet to several PEs can be the same; forwarded messages and copies are not.
         """
         run, columns = self._run, self._run.columns
-        rank, received = run.step.rows.group_rank, columns.received[1:]
+        rank, received = run.rows.group_rank, columns.received[1:]
         active = np.flatnonzero(received)
         packets = columns.received_packet[active + 1, : received.max()]
         if self._is_plain and (received[active] == received.max()).all():
@@ -158,12 +158,16 @@ class EventLists:
         """Add the lists of messages that arrive at PEs; return that of the event FIFOs' writes."""
         lists, n, nodes = self._lists, len(packets), np.array(pes) + 1
         serial = self._sources.serial[packets]
-        columns: dict[str, Any] = {"pattern": self._sources.patterns(NOC_EJECT, packets), "base": 0}
+        columns: dict[str, Any] = {
+            "pattern": self._sources.patterns(NOC_EJECT, packets),
+            "base": self._sources.n_weights,
+        }
         of, step = serial, 1
         if self._multicast == Multicast.CHAIN:
             of, step = self._sources.serial[self._sources.of_storage][message], 0
             source = self._run.packets.source[packets].astype(np.int64)
-            columns["base"] = (source << PACKET_SHIFT) + serial
+            number = serial + self._sources.n_weights * (source == 0)
+            columns["base"] = (source << PACKET_SHIFT) + number
         if not np.array_equal(of, np.arange(n)):
             columns["of"] = of
         ahead, slack = np.zeros(len(pes), np.int64), np.empty((len(pes), n), np.int32)
@@ -191,17 +195,16 @@ class EventLists:
 
     def _pointers(self, p: int, event: NDArray[Any]) -> Ints:
         """Return the PE's pointer, counted from its layer's first, of each event."""
-        step = self._run.step
-        channels = step.shape.group_channels
-        strides = step.shape.window.strides
-        rank = step.rows.group_rank[p, event[:, Event.CHANNEL] // channels]
+        shape = self._run.wave.mapping.shape
+        channels, strides = shape.group_channels, shape.window.strides
+        rank = self._run.rows.group_rank[p, event[:, Event.CHANNEL] // channels]
         channel = rank * channels + event[:, Event.CHANNEL] % channels
         result: Ints = channel * strides[0] * strides[1] + event[:, Event.PHASE]
         return result
 
     def _multiply(self, pes: list[int], message: Ints, push: int) -> None:
         """Add the lists of events that PEs take, load and multiply."""
-        step, tables, n, lists = self._run.step, self._tables, len(message), self._lists
+        rows, tables, n, lists = self._run.rows, self._tables, len(message), self._lists
         nodes = np.array(pes) + 1
         is_event = message < len(self._run.messages.event)
         event = self._run.messages.event[message[is_event]]
@@ -209,7 +212,7 @@ class EventLists:
         run[~is_event] = -1
         run[is_event] = self._pointers(pes[0], event)
         pattern[is_event], base[is_event] = tables.of_events(event), tables.bases(event)
-        runs = {"run_offset": tables.run + step.rows.pointer_first[pes]}
+        runs = {"run_offset": tables.runs.run + rows.pointer_first[pes]}
         mac_lag = self._machine.pe.weight_latency_cycles + 2
         slack, n_stalls, stalls = self._stages(pes, message, run, pattern, mac_lag)
         columns: dict[str, Any] = {"pattern": constant(pattern), "base": 0}
@@ -230,7 +233,7 @@ class EventLists:
         lists.add(
             Stream.POINTER, nodes, len(event), Rule(lag=-1, run_step=POINTER_BYTES),
             {"pattern": pointer, "base": 0, "of": of}, leader=load,
-            member={"base_offset": POINTER_BYTES * step.pointer_base[pes]},
+            member={"base_offset": POINTER_BYTES * self._run.block.pointer_base[pes]},
         )  # fmt: skip
         lists.add(
             Stream.PSUM, nodes, n, Rule(walks=1, lag=mac_lag, pattern_offset=tables.psum),
@@ -246,12 +249,12 @@ class EventLists:
         n_stalls = np.zeros((2, len(pes)), np.int64)
         stall = np.empty((int(columns.bursts[:2, pes].sum()), 3), np.uint32)
         n_load = event_rows(
-            np.array(pes), message, run, self._run.step.rows.pointer_first[pes],
-            pattern + tables.psum, int(self._run.step.mapping.is_linear), LOAD_LAG, mac_lag,
+            np.array(pes), message, run, self._run.rows.pointer_first[pes],
+            pattern + tables.psum, int(self._run.wave.mapping.is_linear), LOAD_LAG, mac_lag,
             columns.received_cycle, columns.taken_cycle, columns.bursts,
             columns.burst_cycle, columns.burst_first, columns.burst_count, columns.burst_message,
-            tables.entry_of_row, tables.first_entry, tables.entries.kind, self._periods,
-            slack[0], slack[1], n_stalls, stall,
+            tables.runs.entry_of_row, tables.runs.first_entry, tables.runs.entries.kind,
+            self._periods, slack[0], slack[1], n_stalls, stall,
         )  # fmt: skip
         of_load, of_mac = stall[:n_load], stall[n_load : int(n_stalls.sum())]
         return slack, n_stalls, (stall_rows(of_load), stall_rows(of_mac))

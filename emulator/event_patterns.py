@@ -18,9 +18,10 @@ from .machine import Machine
 from .mapping import Mapping
 from .patterns import READ, WRITE, Item, Patterns, Runs
 from .pe import INDEX_BYTES, PSUM_BYTES
-from .plan import MnfStep
-from .rows import NO_SLOT
+from .plan import Block
+from .rows import NO_SLOT, Rows
 from .state import Event, Memory
+from .waves import Wave
 
 MAC_WRITE_CYCLES = 2
 
@@ -116,15 +117,14 @@ def _kinds(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64
     return found, number.ravel()
 
 
-def _row_numbers(step: MnfStep) -> NDArray[np.int64]:
+def _row_numbers(block: Block, rows: Rows) -> NDArray[np.int64]:
     """Return int64[n_rows]: each row's number in its PE's weight SRAM."""
-    rows = step.rows
     n_rows = np.diff(rows.first)
-    return np.arange(len(rows.place)) + np.repeat(step.row_base - rows.first[:-1], n_rows)
+    return np.arange(len(rows.place)) + np.repeat(block.row_base - rows.first[:-1], n_rows)
 
 
-def _whole_rows(step: MnfStep) -> Entries:
-    place, mapping = step.rows.place.astype(np.int64), step.mapping
+def _whole_rows(block: Block, rows: Rows) -> Entries:
+    place, mapping = rows.place.astype(np.int64), block.mapping
     n, width = place.shape[:2]
     size = place[:, :1, 3]
     found, kind = _kinds(np.concatenate([place[:, :, :2].reshape(n, 2 * width), size], axis=1))
@@ -137,12 +137,12 @@ def _whole_rows(step: MnfStep) -> Entries:
         for key in found
     ]
     group = place[:, :, 2].max(axis=1) // mapping.filters
-    a = _row_numbers(step)
+    a = _row_numbers(block, rows)
     return Entries(kind, a, group, np.arange(n + 1), positions, [True] * len(found))
 
 
-def _single_weights(step: MnfStep, width: int) -> Entries:
-    place, mapping = step.rows.place.astype(np.int64), step.mapping
+def _single_weights(block: Block, rows: Rows, width: int) -> Entries:
+    place, mapping = rows.place.astype(np.int64), block.mapping
     exists = place[:, :, 2] != NO_SLOT
     row, at = np.nonzero(exists)
     tap_y, tap_x, slot = place[row, at, :3].T
@@ -156,7 +156,7 @@ def _single_weights(step: MnfStep, width: int) -> Entries:
     for key in sets:
         taps = [divmod(int(tap), int(span)) for tap in np.flatnonzero(key)]
         positions.append([((y, x), 0, 0, 0) for y, x in taps])
-    number = _row_numbers(step)
+    number = _row_numbers(block, rows)
     n_weights = exists.sum(axis=1)
     first = np.concatenate([[0], np.cumsum(n_weights + 1)])
     columns = np.empty((3, first[-1]), np.int64)
@@ -168,51 +168,64 @@ def _single_weights(step: MnfStep, width: int) -> Entries:
     return Entries(kinds, a, b, first, positions, is_row)
 
 
+class BlockRuns:
+    """Runs of a block of weights, which its waves share.
+
+    Attributes
+    ----------
+    entries : Entries
+    entry_of_row : int64[n_rows + 1]
+    first_entry : int64[n_pointers + 1]
+        First entry of each run of the block.
+    run : int
+        The first of the runs of each PE's (channel, phase), as ``rows.pointer``.
+    n_kinds : int
+    """
+
+    def __init__(self, block: Block, rows: Rows, runs: Runs) -> None:
+        pe = block.machine.pe
+        if pe.weights == "ideal":
+            self.entries = _single_weights(block, rows, pe.multipliers)
+        else:
+            self.entries = _whole_rows(block, rows)
+        self.n_kinds = max(1, len(self.entries.positions))
+        self.entry_of_row = self.entries.first_of_row
+        self.first_entry = self.entry_of_row[rows.pointer]
+        self.run = runs.add(self.first_entry, self.entries.kind, self.entries.a, self.entries.b)
+
+
 class EventPatterns:
-    """Patterns and runs of a layer's events.
+    """Patterns of a wave's events.
 
     Attributes
     ----------
     load, psum : int
         First pattern of the blocks [classes, kinds] of weight rows read and of psums.
-    n_kinds : int
-    run : int
-        The runs of each PE's (channel, phase), as ``rows.pointer``.
-    entry_of_row : int64[n_rows + 1]
-    first_entry : int64[n_pointers + 1]
-        First entry of each run of the layer.
-    entries : Entries
+    runs : BlockRuns
     """
 
-    def __init__(self, step: MnfStep, machine: Machine, patterns: Patterns, runs: Runs) -> None:
-        self._step, self._pe = step, machine.pe
-        pe, mapping = machine.pe, step.mapping
-        is_ideal = pe.weights == "ideal"
-        self.entries = _single_weights(step, pe.multipliers) if is_ideal else _whole_rows(step)
-        self.n_kinds = max(1, len(self.entries.positions))
-        self.entry_of_row = self.entries.first_of_row
-        self.first_entry = self.entry_of_row[step.rows.pointer]
-        self._axes = axis_classes(mapping, 0), axis_classes(mapping, 1)
+    def __init__(self, wave: Wave, runs: BlockRuns, machine: Machine, patterns: Patterns) -> None:
+        self.runs, self._mapping, self._pe = runs, wave.mapping, machine.pe
+        self._axes = axis_classes(self._mapping, 0), axis_classes(self._mapping, 1)
         self._class, touches = self._classes()
         self.load = len(patterns.period)
         for touch in touches:
-            for kind in range(self.n_kinds):
+            for kind in range(runs.n_kinds):
                 patterns.add(*self._load(touch, kind))
         self.psum = len(patterns.period)
         for touch in touches:
-            for kind in range(self.n_kinds):
+            for kind in range(runs.n_kinds):
                 patterns.add(*self._psum(touch, kind))
-        self.run = runs.add(self.first_entry, self.entries.kind, self.entries.a, self.entries.b)
 
     def _module(self, low_y: Any, low_x: Any) -> Any:
         """Return what of the first position's module its axes do not tell."""
-        if not self._step.mapping.is_linear:
+        if not self._mapping.is_linear:
             return low_y * 0
-        return self._step.mapping.place(low_y, low_x)[0]
+        return self._mapping.place(low_y, low_x)[0]
 
     def _classes(self) -> tuple[NDArray[np.int64], list[Touch]]:
         """Return int64[y classes, x classes, modules] and an event of each class."""
-        n_modules = self._pe.modules if self._step.mapping.is_linear else 1
+        n_modules = self._pe.modules if self._mapping.is_linear else 1
         found = np.full((*(len(axis.example) for axis in self._axes), n_modules), -1, np.int64)
         touches: list[Touch] = []
         for y, row in enumerate(self._examples(0)):
@@ -228,7 +241,7 @@ class EventPatterns:
     def _examples(self, axis: int) -> list[list[tuple[int, int, int]]]:
         """Return events of each class of an axis; all of them where the module may differ."""
         classes = self._axes[axis]
-        if not self._step.mapping.is_linear:
+        if not self._mapping.is_linear:
             return [[tuple(example)] for example in classes.example.tolist()]
         found: list[list[tuple[int, int, int]]] = [[] for _ in classes.example]
         for low, tap, jump, phase in np.argwhere(classes.number >= 0).tolist():
@@ -237,18 +250,20 @@ class EventPatterns:
 
     def of_events(self, event: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return int64[n]: the first pattern of each event's class, in the block from 0."""
-        strides = self._step.shape.window.strides
+        strides = self._mapping.shape.window.strides
         phase_y, phase_x = np.divmod(event[:, Event.PHASE], strides[1])
         low_y, low_x = event[:, Event.LOW_Y], event[:, Event.LOW_X]
         y = self._axes[0].number[low_y, event[:, Event.TAP_Y], event[:, Event.JUMP_Y], phase_y]
         x = self._axes[1].number[low_x, event[:, Event.TAP_X], event[:, Event.JUMP_X], phase_x]
-        result: NDArray[np.int64] = self._class[y, x, self._module(low_y, low_x)] * self.n_kinds
+        result: NDArray[np.int64] = (
+            self._class[y, x, self._module(low_y, low_x)] * self.runs.n_kinds
+        )
         return result
 
     def bases(self, event: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return int64[n]: byte address, in a bank, of each event's first psum word."""
         y, x = event[:, Event.LOW_Y].astype(np.int64), event[:, Event.LOW_X].astype(np.int64)
-        word: NDArray[np.int64] = self._step.mapping.place(y, x)[1]
+        word: NDArray[np.int64] = self._mapping.place(y, x)[1]
         return word * self._word_bytes
 
     @property
@@ -257,15 +272,15 @@ class EventPatterns:
 
     def _touched(self, touch: Touch, kind: int) -> Iterator[tuple[int, int, int, int, int]]:
         """Yield y, x, first filter, filters and byte of the touched positions of a kind."""
-        if not self.entries.positions:
+        if not self.runs.entries.positions:
             return
-        for tap, first, size, byte in self.entries.positions[kind]:
-            at = touch.position(self._step.mapping, tap)
+        for tap, first, size, byte in self.runs.entries.positions[kind]:
+            at = touch.position(self._mapping, tap)
             if at is not None:
                 yield *at, first, size, byte
 
     def _load(self, touch: Touch, kind: int) -> tuple[list[Item], int]:
-        if not any(self._touched(touch, kind)) or not self.entries.is_row[kind]:
+        if not any(self._touched(touch, kind)) or not self.runs.entries.is_row[kind]:
             return [], 0
         width = self._pe.multipliers
         return [
@@ -274,7 +289,7 @@ class EventPatterns:
         ], 1
 
     def _psum(self, touch: Touch, kind: int) -> tuple[list[Item], int]:
-        pe, mapping = self._pe, self._step.mapping
+        pe, mapping = self._pe, self._mapping
         is_ideal = pe.weights == "ideal"
         origin = mapping.place(*touch.low)[1]
         items, wanted = [], [0] * pe.modules
@@ -311,5 +326,5 @@ class EventPatterns:
                     operand_step=pe.lanes,
                 ),
             ]
-        period = max(1, *wanted) if touched and self.entries.is_row[kind] else 0
+        period = max(1, *wanted) if touched and self.runs.entries.is_row[kind] else 0
         return items, period if mapping.is_linear else min(period, 1)

@@ -22,7 +22,7 @@ class FireOrder(NamedTuple):
     @property
     def most_outputs(self) -> int:
         """Outputs that one scan step can complete."""
-        return int(np.diff(self.done_first).max() * self.chunk[:, 1].max())
+        return int(np.diff(self.done_first).max() * self.chunk[:, 1].max(initial=1))
 
 
 def _chunks(mapping: Mapping, fire_lanes: int) -> tuple[list[int], list[tuple[int, int]]]:
@@ -55,7 +55,9 @@ def _lists(step: NDArray[np.int64], n_steps: int) -> tuple[NDArray[np.int64], ND
     return first, places.astype(np.int32)
 
 
-def fire_order(mapping: Mapping, fire_lanes: int, pool: Pool, pooled: tuple[int, int]) -> FireOrder:
+def fire_order(
+    mapping: Mapping, fire_lanes: int, pool: Pool, pooled: tuple[int, int], fires: bool = True
+) -> FireOrder:
     """Return the fire phase's order of work.
 
     Parameters
@@ -66,6 +68,8 @@ def fire_order(mapping: Mapping, fire_lanes: int, pool: Pool, pooled: tuple[int,
     pool : Pool
     pooled : (int, int)
         Height and width of the outputs.
+    fires : bool
+        False for a wave after which psums are not complete: there are no chunks.
     """
     step_of = _step_of(mapping, fire_lanes)
     n_steps = int(step_of.max()) + 1
@@ -75,10 +79,10 @@ def fire_order(mapping: Mapping, fire_lanes: int, pool: Pool, pooled: tuple[int,
     for y, covered in enumerate(rows):
         above = step_of[covered].max(axis=0)
         last[y] = [above[places].max() for places in columns]
-    chunk_first, chunks = _chunks(mapping, fire_lanes)
+    chunk_first, chunks = _chunks(mapping, fire_lanes) if fires else ([0] * (mapping.n_pes + 1), [])
     return FireOrder(
         np.array(chunk_first),
-        np.array(chunks, np.int64),
+        np.array(chunks, np.int64).reshape(-1, 2),
         *_lists(step_of, n_steps),
         *_lists(last, n_steps),
     )

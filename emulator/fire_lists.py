@@ -1,4 +1,4 @@
-"""What PEs fired and storage collected in a layer, as lists of a trace."""
+"""What PEs fired and storage collected in a wave, as lists of a trace."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from .activations import volume
 from .bursts import chunk_starts
 from .fire_patterns import FirePatterns
 from .machine import Machine
-from .mnf import LayerRun, fired_packets
+from .mnf import WaveRun, fired_packets
 from .patterns import WRITE, Item, Patterns
 from .pe import BIAS_BYTES, MESSAGE_BYTES
 from .state import Burst, Kind, Memory
@@ -22,13 +22,13 @@ Ints = NDArray[np.int64]
 
 
 class FireLists:
-    """Makes the lists of a layer's fire phase, from the psums to storage.
+    """Makes the lists of a wave's fire phase, from the psums to storage.
 
     Parameters
     ----------
-    run : LayerRun
+    run : WaveRun
     tables : FirePatterns
-        Of the layer.
+        Of the wave.
     patterns : Patterns
     sources : Sources
     machine : Machine
@@ -38,7 +38,7 @@ class FireLists:
 
     def __init__(
         self,
-        run: LayerRun,
+        run: WaveRun,
         tables: FirePatterns,
         patterns: Patterns,
         sources: Sources,
@@ -50,7 +50,8 @@ class FireLists:
 
     def make(self, with_values: bool) -> None:
         """Fill the lists."""
-        self._scan()
+        if self._run.wave.fires:
+            self._scan()
         self._collect(self._send(with_values))
         self._write()
 
@@ -81,7 +82,7 @@ class FireLists:
         self._lists.add_each(
             Stream.BIAS, tables.pes + 1, tables.chunks, Rule(),
             {"base": tables.bias_base, "pattern": constant(tables.bias_pattern)}, leaders=scans,
-            member={"base_offset": BIAS_BYTES * run.step.bias_base[tables.pes]},
+            member={"base_offset": BIAS_BYTES * run.block.bias_base[tables.pes]},
         )  # fmt: skip
 
     def _send(self, with_values: bool) -> Ints:

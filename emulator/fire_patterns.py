@@ -5,9 +5,9 @@ from numpy.typing import NDArray
 
 from .fire import FireOrder
 from .machine import Machine, Pe
+from .mapping import Mapping
 from .patterns import READ, WRITE, Item, Patterns, Runs
 from .pe import BIAS_BYTES, PSUM_BYTES
-from .plan import MnfStep
 from .state import Memory
 
 WRITE_CYCLES = 1
@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 
 
 class FirePatterns:
-    """Patterns of a layer's scans, and a row for each chunk of filters.
+    """Patterns of a wave's scans, and a row for each chunk of filters.
 
     Attributes
     ----------
@@ -35,9 +35,9 @@ class FirePatterns:
     """
 
     def __init__(
-        self, step: MnfStep, machine: Machine, order: FireOrder, patterns: Patterns, runs: Runs
+        self, mapping: Mapping, machine: Machine, order: FireOrder, patterns: Patterns, runs: Runs
     ) -> None:
-        mapping, pe = step.mapping, machine.pe
+        pe = machine.pe
         rows = np.diff(order.chunk_first)
         self.pes = np.flatnonzero(rows)
         self.chunks = rows[self.pes]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -134,6 +134,8 @@ class Storage(_Part):
     event_order: Literal["row", "channel", "raster"] = "row"
     bytes: int | None = Field(None, ge=8, le=MAX_BYTES)
     """Capacity; unlimited (the peak is reported) when null."""
+    weight_packet_rows: int = Field(8, ge=1, le=64)
+    """Weight rows of a packet, where weights come in during the frame."""
 
 
 class Machine(_Part):
@@ -150,6 +152,8 @@ class Machine(_Part):
     clock_hz: int = Field(ge=1, le=10**12)
     threshold: int = Field(0, ge=0, le=255)
     """Outputs of ReLU layers with ``q - zero_point <= threshold`` do not fire."""
+    layer_thresholds: dict[str, Annotated[int, Field(ge=0, le=255)]] = {}
+    """Thresholds of layers that have another one, by name."""
     energy: str = "mnf-table5"
     """Name of an energy table."""
     mesh: Mesh
@@ -167,6 +171,10 @@ class Machine(_Part):
                 f"got {self.mesh.width} x {self.mesh.height}"
             )
         return self
+
+    def threshold_of(self, layer: str) -> int:
+        """Return a layer's threshold."""
+        return self.layer_thresholds.get(layer, self.threshold)
 
     @property
     def n_pes(self) -> int:

@@ -5,7 +5,7 @@ the paper's own example, whose text says two.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -134,6 +134,10 @@ class Mapping:
         e = self.shape.window.ofmap_step(axis)
         return e * -(-self.shape.window.ofmap[axis] // (e * self.tile[axis]))
 
+    def on(self, shape: ConvShape) -> "Mapping":
+        """Return the same mapping of another shape of the layer, such as a band of it."""
+        return replace(self, shape=shape)
+
     def groups_of(self, pe: int) -> list[FilterGroup]:
         """Return a PE's filter groups."""
         return [group for group in self.groups if group.pe == pe]
@@ -223,37 +227,15 @@ def row_cycles(mapping: Mapping) -> Fraction:
     return groups * _mean_runs(mapping.shape, mapping.tile)
 
 
-def _too_large(name: str, options: list[Mapping], pe: Pe) -> str:
-    best = min(options, key=lambda option: option.bank_words)
-    height, width = best.shape.window.ofmap
-    fitting = [option for option in options if option.group_words <= pe.bank_words]
-    least = min((-(-len(o.groups) // (pe.bank_words // o.group_words)) for o in fitting), default=0)
-    more = f"at least {least} PE{'s' * (least > 1)}, or with " if least else ""
-    return (
-        f"layer {name}: its {best.shape.filters} x {height} x {width} psums need "
-        f"{best.bank_words} words in a psum bank of the busiest PE, which holds {pe.bank_words}; "
-        f"use a machine with {more}pe.psum_bank_bytes of at least {best.bank_words * 4 * pe.lanes}"
-    )
+def candidates(shape: ConvShape, machine: Machine) -> list[Mapping]:
+    """Return the layer's mapping with each tile that the machine allows, the best one first.
 
-
-def map_layer(name: str, shape: ConvShape, machine: Machine) -> Mapping:
-    """Choose tile and filter groups of a layer.
-
-    With ``tile: auto`` the tile with the fewest `row_cycles` of those whose psums fit; among equals
-    the larger, then the first of 3x3, 3x1, 1x3, 1x1.
-
-    Raises
-    ------
-    MappingError
-        When one band and one wave do not hold the layer's psums.
+    With ``tile: auto`` the tile with the fewest `row_cycles`; among equals the larger, then the
+    first of 3x3, 3x1, 1x3, 1x1.
     """
     pe = machine.pe
+    if pe.row_layout == "linear":
+        return [linear(shape, pe, machine.n_pes)]
     tiles = [t for t in pe.tiles if pe.tile in ("auto", f"{t[0]}x{t[1]}")]
     options = [with_tile(shape, tile, pe, machine.n_pes) for tile in tiles]
-    if pe.row_layout == "linear":
-        options = [linear(shape, pe, machine.n_pes)]
-    fitting = [option for option in options if option.bank_words <= pe.bank_words]
-    if not fitting:
-        raise MappingError(_too_large(name, options, pe))
-    best = min(fitting, key=lambda m: (row_cycles(m), -m.tile[0] * m.tile[1]))
-    return best
+    return sorted(options, key=lambda m: (row_cycles(m), -m.tile[0] * m.tile[1]))

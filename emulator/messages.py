@@ -1,4 +1,4 @@
-"""What storage sends for a layer: its events, and the end-of-data messages."""
+"""What storage sends in a wave: its events, and the end-of-data messages."""
 
 from typing import NamedTuple
 
@@ -12,13 +12,16 @@ from .activations import Activations
 from .machine import Machine
 from .mapping import Mapping
 from .state import Event, I64x1
+from .waves import Range
 
 STORAGE_NODE = 0
 
 
 class Messages(NamedTuple):
-    """Messages of a layer; arrays as in `firemesh.emulator.state.LayerArrays`."""
+    """Messages of a wave; arrays as in `firemesh.emulator.state.LayerArrays`."""
 
+    source: I64x1
+    """[events]: which of the layer's input activations it is."""
     address: I64x1
     """[events]: address in storage."""
     event: NDArray[np.int32]
@@ -31,26 +34,33 @@ class Messages(NamedTuple):
 
 
 def encode(
-    mapping: Mapping, activations: Activations
+    mapping: Mapping, activations: Activations, channels: Range
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Return which activations are events, and their columns (see `firemesh.emulator.state.Event`).
 
     Parameters
     ----------
     mapping : Mapping
+        Of a wave.
     activations : Activations
         The layer's input.
+    channels : (int, int)
+        Input channels of each convolution group that the wave takes.
 
     Returns
     -------
     source : int64[n_events]
     event : int32[n_events, 10]
     """
-    window = mapping.shape.window
+    window, shape = mapping.shape.window, mapping.shape
     channel, y, x = activations.coordinates
-    events = conv_events(channel, y, x, window)
-    columns = np.empty((len(events.source), len(Event)), np.int32)
-    columns[:, Event.CODE] = activations.code[events.source]
+    is_held = np.array([bool(pes) for pes in mapping.holders])
+    conv_group, local = np.divmod(channel, shape.group_channels)
+    taken = np.flatnonzero(is_held[conv_group] & (local >= channels[0]) & (local < channels[1]))
+    events = conv_events(channel[taken], y[taken], x[taken], window)
+    source = taken[events.source]
+    columns = np.empty((len(source), len(Event)), np.int32)
+    columns[:, Event.CODE] = activations.code[source]
     columns[:, Event.CHANNEL] = events.channel
     low_y, low_x = np.divmod(events.start_neuron, window.ofmap[1])
     kernel_y, kernel_x = np.divmod(events.start_weight, window.kernel[1])
@@ -61,20 +71,18 @@ def encode(
     phase_y = kernel_y * window.dilations[0] % window.strides[0]
     phase_x = kernel_x * window.dilations[1] % window.strides[1]
     columns[:, Event.PHASE] = phase_y * window.strides[1] + phase_x
-    taps = [
-        np.array(mapping.shape.taps(axis))[phase] for axis, phase in ((0, phase_y), (1, phase_x))
-    ]
-    columns[:, Event.IS_WHOLE] = (events.y_jump + 1 == taps[0]) & (events.x_jump + 1 == taps[1])
-    return events.source, columns
+    taps_y, taps_x = np.array(shape.taps(0))[phase_y], np.array(shape.taps(1))[phase_x]
+    columns[:, Event.IS_WHOLE] = (events.y_jump + 1 == taps_y) & (events.x_jump + 1 == taps_x)
+    return source, columns
 
 
-def make_messages(mapping: Mapping, activations: Activations) -> Messages:
-    """Return what storage sends: events in storage order, then end-of-data by class of PEs.
+def make_messages(mapping: Mapping, activations: Activations, channels: Range) -> Messages:
+    """Return what storage sends in a wave: events in storage order, then end-of-data messages.
 
     PEs that are sent the same number of events share one end-of-data message; classes come in
     ascending order of that number.
     """
-    source, event = encode(mapping, activations)
+    source, event = encode(mapping, activations, channels)
     conv_group = event[:, Event.CHANNEL] // mapping.shape.group_channels
     per_group = np.bincount(conv_group, minlength=mapping.shape.groups)
     n_sent = np.zeros(mapping.n_pes, np.int64)
@@ -87,8 +95,9 @@ def make_messages(mapping: Mapping, activations: Activations) -> Messages:
     for n in ends:
         sets.append(tuple(pe + 1 for pe in active if n_sent[pe] == n))
     message_set = np.concatenate([conv_group, mapping.shape.groups + np.arange(len(ends))])
+    ends_sent = np.array(ends, np.int64)
     return Messages(
-        activations.address[source], event, message_set, np.array(ends, np.int64), sets, n_sent
+        source, activations.address[source], event, message_set, ends_sent, sets, n_sent
     )
 
 
@@ -112,6 +121,8 @@ def declare(network: Network, sets: list[tuple[int, ...]], multicast: str) -> De
     for node in range(1, n):
         single[STORAGE_NODE] = network.destinations(node, (STORAGE_NODE,))
     for number, members in enumerate(sets):
+        if not members:
+            continue
         if multicast == "tree":
             tree[number] = network.destinations(STORAGE_NODE, members)
             continue

@@ -1,38 +1,26 @@
-"""Mode MNF: runs one layer of one frame on PEs, network and storage, cycle by cycle."""
+"""Mode MNF: runs the waves of a layer of one frame on PEs, network and storage, cycle by cycle."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.network import Network
 from ..noc.network import Network as Interconnect
 from ..noc.router import Packets, make_packets
 from .activations import Activations, arrived, volume
 from .engine import SENTENCES, EngineStatus, advance
 from .fire import FireOrder, fire_order
-from .machine import Machine
-from .messages import Destinations, Messages, declare, flits_of, make_messages
+from .loading import Load, load
+from .messages import Messages, declare, make_messages
 from .pe import cycle_of_pes
-from .plan import MnfStep, Plan
+from .plan import Block, MnfStep, Plan
+from .rows import Rows
 from .slots import Cause
-from .state import (
-    Clock,
-    Columns,
-    Field,
-    Flow,
-    Kind,
-    LayerArrays,
-    Memory,
-    Multicast,
-    Params,
-    PeState,
-    Place,
-    Ring,
-    build,
-)
+from .state import Clock, Columns, Kind, LayerArrays, Memory, Params, PeState
+from .wave_arrays import columns as empty_columns
+from .wave_arrays import grown, layer_arrays, longer, params, state
+from .waves import Wave
 
 SLICE_CYCLES = 1 << 16
 """Cycles after which the engine comes back to Python, so that a run can be ended."""
@@ -43,33 +31,43 @@ class EngineError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class LayerRun:
-    """What a layer left behind.
+class WaveRun:
+    """What a wave left behind.
 
     Parameters
     ----------
     step : MnfStep
+    wave : Wave
+    rows : Rows
+        Of the wave's block.
     inputs : Activations
+        Of the layer.
     cycle0, cycle1 : int
         First cycle, and the one after the last.
+    load : Load or None
+        The weights that came in first.
     messages : Messages
     fire : FireOrder
     packets : Packets
-        Cut to the packets created.
+        Cut to the packets created after the load.
     columns : Columns
     state : PeState
         At the end.
     link_flits : int64[n_nodes, 5]
-        Flits sent by each output in this layer.
+        Flits sent by each output in this wave.
     fifo_base : int64[n_pes]
-        Messages that each PE had taken before this layer.
+        Messages that each PE had taken before this wave.
     output : Activations
+        What the wave fired.
     """
 
     step: MnfStep
+    wave: Wave
+    rows: Rows
     inputs: Activations
     cycle0: int
     cycle1: int
+    load: Load | None
     messages: Messages
     fire: FireOrder
     packets: Packets
@@ -80,15 +78,20 @@ class LayerRun:
     output: Activations
 
     @property
+    def block(self) -> Block:
+        """The wave's weights."""
+        return self.step.blocks[self.wave.block]
+
+    @property
     def codes(self) -> NDArray[np.int16]:
-        """int16[k, oh, ow]: the layer's codes before pooling."""
+        """int16[k, rows, ow]: codes before pooling of the band; 0 for filters of other waves."""
         return self.state.codes
 
     @property
     def sums(self) -> NDArray[np.int32]:
-        """int32[k, oh, ow]: the psums that the PEs accumulated, without bias."""
-        mapping = self.step.mapping
-        sums = np.empty(self.state.codes.shape, np.int32)
+        """int32[k, rows, ow]: psums of the band without bias; 0 for filters of other waves."""
+        mapping = self.wave.mapping
+        sums = np.zeros(self.state.codes.shape, np.int32)
         psum = self.state.psum.reshape(len(self.state.psum), *sums.shape[1:], -1)
         for group in mapping.groups:
             slot = group.number * mapping.filters
@@ -97,187 +100,13 @@ class LayerRun:
         return sums
 
 
-def _params(
-    step: MnfStep,
-    machine: Machine,
-    network: Network,
-    messages: Messages,
-    fired: tuple[int, int, int],
-    cycle: int,
-) -> Params:
-    pe, shape, mapping, layer = machine.pe, step.shape, step.mapping, step.layer
-    x, y = network.tensors[layer.inputs[0]], network.tensors[layer.output]
-    flits = flits_of(mapping, fired, machine)
-    window, pool = shape.window, step.window
-    return build(
-        Params,
-        modules=pe.modules,
-        lanes=pe.lanes,
-        n_positions=step.rows.weight.shape[1],
-        group_filters=step.rows.weight.shape[2],
-        word_psums=1 if pe.weights == "ideal" else pe.lanes,
-        is_linear=mapping.is_linear,
-        ofmap_width=window.ofmap[1],
-        n_slots=mapping.most_groups * mapping.filters,
-        row_fifo=pe.row_fifo,
-        mac_fifo=pe.mac_fifo,
-        weight_latency=pe.weight_latency_cycles,
-        forwarding=pe.forwarding,
-        fire_lanes=pe.fire_lanes,
-        multicast=Multicast[machine.noc.multicast.upper()],
-        n_events=len(messages.event),
-        n_messages=len(messages.message_set),
-        n_phases=window.strides[0] * window.strides[1],
-        step_y=window.ofmap_step(0),
-        step_x=window.ofmap_step(1),
-        group_channels=shape.group_channels,
-        zero_in=x.zero_point,
-        zero_out=y.zero_point,
-        type_low=y.low,
-        type_high=y.high,
-        low=layer.low,
-        high=layer.high,
-        threshold=machine.threshold if network.has_relu(layer) else -1,
-        origin=cycle,
-        most_rows=int(np.diff(step.rows.pointer).max(initial=0)),
-        event_flits=flits[0],
-        fired_flits=flits[1],
-        pool_kernel_y=pool.kernel[0],
-        pool_kernel_x=pool.kernel[1],
-        pool_stride_y=pool.strides[0],
-        pool_stride_x=pool.strides[1],
-        pool_pad_y=pool.pads[0],
-        pool_pad_x=pool.pads[1],
-        pool_dilation_y=pool.dilations[0],
-        pool_dilation_x=pool.dilations[1],
-    )
-
-
-def _row_totals(step: MnfStep, machine: Machine) -> NDArray[np.int64]:
-    """Return int64[rows, 4] by `Total`."""
-    exists = step.rows.place[:, :, Place.SLOT] >= 0
-    size = step.rows.place[:, :, Place.SIZE] * exists
-    psums = 1 if machine.pe.weights == "ideal" else machine.pe.lanes
-    parts = (exists, size, step.rows.effectual, -(-size // psums))
-    return np.stack([part.sum(axis=1, dtype=np.int64) for part in parts], axis=1)
-
-
-def _row_offsets(step: MnfStep) -> NDArray[np.int64]:
-    """Return int64[rows, positions]: where an event with reach 0 meets each position."""
-    place, window = step.rows.place.astype(np.int64), step.shape.window
-    n_slots = step.mapping.most_groups * step.mapping.filters
-    rows = place[:, :, Place.TAP_Y] * window.ofmap_step(0) * window.ofmap[1]
-    columns = place[:, :, Place.TAP_X] * window.ofmap_step(1)
-    offset: NDArray[np.int64] = place[:, :, Place.SLOT] - (rows + columns) * n_slots
-    return offset
-
-
-def _layer_arrays(
-    step: MnfStep, machine: Machine, messages: Messages, destinations: Destinations, fire: FireOrder
-) -> LayerArrays:
-    mapping, rows = step.mapping, step.rows
-    slots = (mapping.n_pes, mapping.most_groups * mapping.filters)
-    slot_filter = np.full(slots, -1, np.int64)
-    for group in mapping.groups:
-        slot = group.number * mapping.filters
-        slot_filter[group.pe, slot : slot + group.size] = group.first + np.arange(group.size)
-    return build(
-        LayerArrays,
-        event=messages.event,
-        message_set=messages.message_set,
-        end_count=messages.end_count,
-        is_active=(slot_filter >= 0).any(axis=1),
-        n_sent=messages.n_sent,
-        group_rank=rows.group_rank,
-        pointer_first=rows.pointer_first[:-1],
-        pointer=rows.pointer,
-        row=rows.place,
-        row_weight=rows.weight,
-        row_effectual=rows.effectual,
-        row_total=_row_totals(step, machine),
-        row_offset=_row_offsets(step),
-        slot_filter=slot_filter,
-        bias=step.layer.bias,
-        multiplier=step.layer.multiplier,
-        **destinations._asdict(),
-        **fire._asdict(),
-    )
-
-
-def _state(step: MnfStep, machine: Machine, fire: FireOrder, cycle: int) -> PeState:
-    pe, n_pes, n_nodes = machine.pe, machine.n_pes, machine.mesh.n_nodes
-    height, width = step.shape.window.ofmap
-    slots = step.mapping.most_groups * step.mapping.filters
-    depth = np.zeros(len(Ring), np.int64)
-    depth[Ring.EVENTS], depth[Ring.FORWARD] = pe.event_fifo, pe.forward_fifo
-    depth[Ring.GROUPS] = pe.fire_fifo
-    fields = np.zeros((n_pes, len(Field)), np.int64)
-    fields[:, Field.END] = -1
-    fields[:, Field.LAST_READ] = fields[:, Field.DISPATCHED] = fields[:, Field.NEXT] = cycle - 8
-    flight = np.zeros((n_pes, 3, 2 + step.rows.weight.shape[1]), np.int64)
-    flight[:, :, 0] = cycle - 8
-    fields[:, Field.CHUNK] = fire.chunk_first[:-1]
-    clock = np.zeros(len(Clock), np.int64)
-    clock[Clock.CYCLE] = clock[Clock.ACTIVE] = cycle
-    return build(
-        PeState,
-        psum=np.zeros((n_pes, height * width * slots), np.int32),
-        codes=np.zeros((step.shape.filters, height, width), np.int16),
-        pe=fields,
-        fifo=np.zeros((n_pes, len(Ring), depth.max()), np.int64),
-        ring=np.zeros((n_pes, len(Ring), 2), np.int64),
-        depth=depth,
-        moved=np.full((n_pes, 2, max(pe.row_fifo, pe.mac_fifo)), cycle - 8),
-        flight=flight,
-        bank=np.zeros((n_pes, pe.modules), np.int64),
-        waiting=np.zeros((n_pes, pe.fire_fifo * fire.most_outputs, 4), np.int32),
-        waiting_ring=np.zeros((n_pes, 2), np.int64),
-        got=np.zeros((n_nodes, n_nodes), np.int64),
-        flow=np.zeros(len(Flow), np.int64),
-        clock=clock,
-    )
-
-
-def _columns(n_pes: int, n_messages: int, capacity: int) -> Columns:
-    n_nodes = n_pes + 1
-    return build(
-        Columns,
-        slots=np.zeros((n_pes, len(Cause)), np.int64),
-        counts=np.zeros((n_nodes, len(Memory), 2), np.int64),
-        bytes=np.zeros((n_nodes, len(Memory), 2), np.int64),
-        received=np.zeros(n_nodes, np.int64),
-        received_cycle=np.zeros((n_nodes, capacity), np.int32),
-        received_packet=np.zeros((n_nodes, capacity), np.int32),
-        taken=np.zeros(n_pes, np.int64),
-        taken_cycle=np.zeros((n_pes, n_messages), np.int32),
-        bursts=np.zeros((3, n_pes), np.int64),
-        burst_cycle=np.zeros((3, n_pes, capacity), np.int32),
-        burst_first=np.zeros((3, n_pes, capacity), np.int32),
-        burst_count=np.zeros((3, n_pes, capacity), np.int32),
-        burst_message=np.zeros((3, n_pes, capacity), np.int32),
-        fired=np.zeros(1, np.int64),
-        fired_output=np.zeros((capacity, 4), np.int32),
-    )
-
-
-GROWING = (
-    "received_cycle",
-    "received_packet",
-    "burst_cycle",
-    "burst_first",
-    "burst_count",
-    "burst_message",
-)
-
-
-def _longer(array: NDArray[Any], axis: int) -> NDArray[Any]:
-    return np.concatenate([array, np.zeros_like(array)], axis=axis)
-
-
-def _grown(columns: Columns) -> Columns:
-    longer = {name: _longer(getattr(columns, name), -1) for name in GROWING}
-    longer["fired_output"] = _longer(columns.fired_output, 0)
-    return columns._replace(**longer)
+def add_codes(whole: NDArray[np.int16], run: WaveRun) -> None:
+    """Put a wave's codes into the layer's, int16[k, oh, ow]."""
+    if run.wave.fires:
+        rows = slice(*run.wave.band.rows)
+        for group in run.wave.mapping.groups:
+            part = slice(group.first, group.first + group.size)
+            whole[part, rows] = run.codes[part]
 
 
 def _run_engine(
@@ -305,8 +134,8 @@ def _run_engine(
             )
         )
         if status == EngineStatus.GROW:
-            packets = Packets(*(_longer(column, 0) for column in packets))
-            columns = _grown(columns)
+            packets = Packets(*(longer(column, 0) for column in packets))
+            columns = grown(columns)
         elif status == EngineStatus.UNTIL:
             tick()
         else:
@@ -321,69 +150,152 @@ def fired_packets(packets: Packets, columns: Columns) -> NDArray[np.int32]:
     return found
 
 
-def run_layer(
-    plan: Plan,
-    step: MnfStep,
-    noc: Interconnect,
-    activations: Activations,
-    cycle: int,
-    fifo_base: NDArray[np.int64],
-    tick: Callable[[], None] = lambda: None,
-) -> LayerRun:
-    """Run a layer.
+def _count_load(found: Load, cycles: int, plan: Plan, columns: Columns) -> None:
+    """Add a load's slots and accesses to a wave's."""
+    width = plan.machine.pe.multipliers
+    columns.slots[:, Cause.WEIGHTS] += cycles * width
+    rows = np.bincount(found.pe, minlength=plan.machine.n_pes)
+    columns.counts[0, Memory.DRAM, 0] += len(found.pe)
+    columns.counts[1:, Memory.WEIGHT, 1] += rows
+    columns.bytes[0, Memory.DRAM, 0] += len(found.pe) * width
+    columns.bytes[1:, Memory.WEIGHT, 1] += rows * width
+
+
+class Layer:
+    """A layer of a frame on its way through the machine.
 
     Parameters
     ----------
     plan : Plan
     step : MnfStep
     noc : firemesh.noc.network.Network
-        Idle; its state goes on from layer to layer.
+        Idle; its state goes on from wave to wave.
     activations : Activations
         The layer's input.
     cycle : int
         First cycle of the layer.
-    fifo_base : int64[n_pes]
+    taken : int64[n_pes]
         Messages that each PE took before.
-    tick : callable
-        Called now and then, at least every `SLICE_CYCLES` cycles; may raise to end the run.
 
-    Raises
-    ------
-    EngineError
-        When network and PEs come to a halt.
+    Attributes
+    ----------
+    halo : int
+        Events so far that were sent again because another band needs them too.
+    repeated : int
+        Events so far that were sent again because other filter groups need them too.
     """
-    machine, network = plan.machine, plan.network
-    tensor = network.tensors[step.output]
-    fired = volume(tensor)
-    messages = make_messages(step.mapping, activations)
-    destinations = declare(noc, messages.sets, machine.noc.multicast)
-    fire = fire_order(step.mapping, machine.pe.fire_lanes, step.window, fired[1:])
-    q = _params(step, machine, network, messages, fired, cycle)
-    la = _layer_arrays(step, machine, messages, destinations, fire)
-    s = _state(step, machine, fire, cycle)
-    columns = _columns(machine.n_pes, q.n_messages, q.n_messages + 64)
-    noc.ports.tx[:] = noc.ports.rx[:] = -1
-    noc.ports.ready[:] = np.concatenate([[1], la.is_active])
-    flits_before = noc.state.link_flits.copy()
-    packets, columns, status = _run_engine(noc, q, la, s, columns, tick)
-    if status != EngineStatus.DONE:
-        at = int(s.clock[Clock.CYCLE])
-        raise EngineError(f"layer {step.name}, cycle {at}: {SENTENCES[status]}")
-    which = packets.item[fired_packets(packets, columns)]
-    channel, y, x, code = columns.fired_output[which].astype(np.int64).T
-    order = machine.storage.event_order
-    base = plan.regions[step.output]
-    return LayerRun(
-        step,
-        activations,
-        cycle,
-        int(s.clock[Clock.CYCLE]),
-        messages,
-        fire,
-        packets,
-        columns,
-        s,
-        noc.state.link_flits - flits_before,
-        fifo_base,
-        arrived(tensor, channel, y, x, code, order, base),
-    )
+
+    def __init__(
+        self,
+        plan: Plan,
+        step: MnfStep,
+        noc: Interconnect,
+        activations: Activations,
+        cycle: int,
+        taken: NDArray[np.int64],
+    ) -> None:
+        self._plan, self._step, self._noc = plan, step, noc
+        self._activations, self._cycle, self._taken = activations, cycle, taken
+        self._tensor = plan.network.tensors[step.output]
+        self._held = np.zeros(max(volume(self._tensor)), np.int64)
+        self._sent = np.zeros((2, len(activations.flat)), bool)
+        self._channel_wave = 0
+        self.halo = self.repeated = 0
+
+    @property
+    def cycle(self) -> int:
+        """The next cycle."""
+        return self._cycle
+
+    @property
+    def taken(self) -> NDArray[np.int64]:
+        """int64[n_pes]: messages that each PE has taken."""
+        return self._taken
+
+    def waves(self, tick: Callable[[], None] = lambda: None) -> Iterator[WaveRun]:
+        """Run the waves one after another.
+
+        Parameters
+        ----------
+        tick : callable
+            Called now and then, at least every `SLICE_CYCLES` cycles; may raise to end the run.
+
+        Raises
+        ------
+        EngineError
+            When network and PEs come to a halt.
+        """
+        psum, rows, block = None, None, -1
+        for wave in self._step.waves:
+            if rows is None or wave.block != block:
+                rows, block = self._step.blocks[wave.block].rows(), wave.block
+            run = self._wave(wave, rows, None if wave.begins else psum, tick)
+            psum = None if wave.fires else run.state.psum
+            self._cycle, self._taken = run.cycle1, self._taken + run.columns.taken
+            self._count(wave, run.messages.source)
+            yield run
+            del run
+
+    def _count(self, wave: Wave, source: NDArray[np.int64]) -> None:
+        """Count the wave's events that were sent before."""
+        ever, now = self._sent
+        channel_wave = self._step.channel_wave(wave.block)
+        if channel_wave != self._channel_wave:
+            self._channel_wave = channel_wave
+            ever |= now
+            now[:] = False
+        is_halo = now[source]
+        self.halo += int(is_halo.sum())
+        self.repeated += int((ever[source] & ~is_halo).sum())
+        now[source] = True
+
+    def _wave(
+        self, wave: Wave, rows: Rows, psum: NDArray[np.int32] | None, tick: Callable[[], None]
+    ) -> WaveRun:
+        plan, step, noc, cycle = self._plan, self._step, self._noc, self._cycle
+        machine, fired = plan.machine, volume(self._tensor)
+        flits_before = noc.state.link_flits.copy()
+        loaded = load(plan, step, wave, rows, self._activations, noc, cycle)
+        begin = loaded.cycle1 if loaded else cycle
+        messages = make_messages(wave.mapping, self._activations, wave.channels)
+        destinations = declare(noc, messages.sets, machine.noc.multicast)
+        outputs = wave.band.outputs
+        pooled = (outputs[1] - outputs[0], fired[2])
+        fire = fire_order(wave.mapping, machine.pe.fire_lanes, wave.pool, pooled, wave.fires)
+        q = params(step, wave, rows, machine, plan.network, messages, fired, cycle)
+        la = layer_arrays(step, wave, rows, machine, messages, destinations, fire)
+        s = state(wave, rows, machine, fire, begin, psum)
+        columns = empty_columns(machine.n_pes, q.n_messages, q.n_messages + q.most_rows + 64)
+        noc.ports.tx[:] = noc.ports.rx[:] = -1
+        noc.ports.ready[:] = np.concatenate([[1], la.is_active])
+        packets, columns, status = _run_engine(noc, q, la, s, columns, tick)
+        if status != EngineStatus.DONE:
+            at = int(s.clock[Clock.CYCLE])
+            raise EngineError(f"layer {step.name}, cycle {at}: {SENTENCES[status]}")
+        if loaded:
+            _count_load(loaded, begin - cycle, plan, columns)
+        return WaveRun(
+            step,
+            wave,
+            rows,
+            self._activations,
+            cycle,
+            int(s.clock[Clock.CYCLE]),
+            loaded,
+            messages,
+            fire,
+            packets,
+            columns,
+            s,
+            noc.state.link_flits - flits_before,
+            self._taken,
+            self._output(wave, packets, columns),
+        )
+
+    def _output(self, wave: Wave, packets: Packets, columns: Columns) -> Activations:
+        """Return what a wave fired, and remember how many there are in each of storage's lists."""
+        columns.fired_output[:, 1] += wave.band.outputs[0]
+        which = packets.item[fired_packets(packets, columns)]
+        channel, y, x, code = columns.fired_output[which].astype(np.int64).T
+        order, base = self._plan.machine.storage.event_order, self._plan.regions[self._step.output]
+        return arrived(self._tensor, channel, y, x, code, order, base, self._held)

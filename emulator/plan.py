@@ -1,17 +1,87 @@
-"""What a network becomes on a machine: steps in order, weight rows, storage regions."""
+"""What a network becomes on a machine: steps, blocks of weights, waves, storage regions."""
 
-from dataclasses import dataclass
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..models.network import Conv, Dequantize, Layer, Linear, MaxPool, Network, Quantize, Reshape
-from .activations import EVENT_BYTES
-from .machine import Machine
-from .mapping import Mapping, MappingError, least_pes, map_layer
-from .rows import Rows, packed, weight_rows
+from .activations import EVENT_BYTES, volume
+from .machine import Machine, MachineError
+from .mapping import Mapping, MappingError, candidates, least_pes
+from .rows import Rows, packed, row_counts, weight_rows
 from .shape import ConvShape, Pool, conv_shape, fused_pool, pool_window, weights
+from .waves import (
+    Cutter,
+    Range,
+    Wave,
+    bands,
+    best_cut,
+    chunks,
+    held_rows,
+    of_band,
+    of_groups,
+    pool_of_band,
+)
+
+Ints = NDArray[np.int64]
+
+
+class Residency(Enum):
+    """How long weights stay in the PEs."""
+
+    NETWORK = "network"
+    """All layers' rows fit: they come in before cycle 0."""
+    LAYER = "layer"
+    """The layer's rows fit: they come in before its first wave."""
+    WAVE = "wave"
+    """They come in before the waves that need them: rows of channels that fired only."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Weights that PEs hold at a time: some filter groups of each PE, some input channels.
+
+    Parameters
+    ----------
+    layer : Conv or Linear
+    mapping : Mapping
+        Of the block's filter groups.
+    channels : (int, int)
+        Half-open range, of each convolution group.
+    machine : Machine
+    row_base : int64[n_pes]
+        First row in each PE's weight SRAM.
+    n_rows : int64[n_pes]
+        Rows of each PE, at most.
+    pointer_base, bias_base : int64[n_pes]
+        First pointer and bias in each PE's memories; they stay there.
+    dram_base : int64[n_pes]
+        Byte of DRAM at which each PE's rows lie.
+    kept : Rows or None
+        None where they are made when they are needed.
+    """
+
+    layer: Conv | Linear
+    mapping: Mapping
+    channels: Range
+    machine: Machine
+    row_base: Ints
+    n_rows: Ints
+    pointer_base: Ints
+    bias_base: Ints
+    dram_base: Ints
+    kept: Rows | None = field(default=None, repr=False)
+
+    def rows(self) -> Rows:
+        """Return the block's weight rows."""
+        if self.kept is not None:
+            return self.kept
+        return _block_rows(self.mapping, self.layer, self.channels, self.machine)
 
 
 @dataclass(frozen=True)
@@ -24,22 +94,20 @@ class MnfStep:
     pool : MaxPool or None
     output : str
         Tensor that is stored: the pool's output, if there is one.
-    shape : ConvShape
     mapping : Mapping
-    rows : Rows
-    row_base, pointer_base, bias_base : int64[n_pes]
-        First row, pointer and bias of the layer in each PE's memories.
+        Of all filter groups and ofmap rows.
+    residency : Residency
+    blocks : tuple of Block
+    waves : tuple of Wave
     """
 
     layer: Conv | Linear
     pool: MaxPool | None
     output: str
-    shape: ConvShape
     mapping: Mapping
-    rows: Rows
-    row_base: NDArray[np.int64]
-    pointer_base: NDArray[np.int64]
-    bias_base: NDArray[np.int64]
+    residency: Residency
+    blocks: tuple[Block, ...]
+    waves: tuple[Wave, ...]
 
     @property
     def name(self) -> str:
@@ -47,9 +115,27 @@ class MnfStep:
         return self.layer.name
 
     @property
-    def window(self) -> Pool:
-        """The pooling window; 1 x 1 without a fused pool."""
-        return pool_window(self.pool)
+    def shape(self) -> ConvShape:
+        """The layer's shape, whole."""
+        return self.mapping.shape
+
+    @cached_property
+    def channel_waves(self) -> tuple[int, ...]:
+        """The first block of each channel wave."""
+        return tuple(i for i, block in enumerate(self.blocks) if block.channels[0] == 0)
+
+    def channel_wave(self, block: int) -> int:
+        """Return the channel wave of a block."""
+        return bisect_right(self.channel_waves, block) - 1
+
+    def loads(self, wave: Wave) -> tuple[int, ...]:
+        """Return the blocks that come in before a wave."""
+        if self.residency is Residency.NETWORK:
+            return ()
+        if self.residency is Residency.LAYER:
+            return tuple(range(len(self.blocks))) if wave.number == 0 else ()
+        is_there = wave.number > 0 and self.waves[wave.number - 1].block == wave.block
+        return () if is_there else (wave.block,)
 
 
 @dataclass(frozen=True)
@@ -92,7 +178,9 @@ class Plan:
         End of the highest region.
     load_cycles : int
         Cycles in which the weight rows come in before cycle 0, one flit per cycle; they are part
-        of no frame, and neither is their energy.
+        of no frame, and neither is their energy. 0 where weights come in during the frame.
+    dram_bytes : int
+        Weights in DRAM.
     """
 
     network: Network
@@ -101,34 +189,140 @@ class Plan:
     regions: dict[str, int]
     storage_bytes: int
     load_cycles: int
+    dram_bytes: int
 
 
-def _mnf_step(
-    network: Network, layer: Conv | Linear, machine: Machine, used: NDArray[Any]
-) -> MnfStep:
-    x, y = network.tensors[layer.inputs[0]], network.tensors[layer.output]
-    shape = conv_shape(layer, x, y)
-    mapping = map_layer(layer.name, shape, machine)
-    rows = weight_rows(mapping, weights(layer), machine.pe.weights == "dense")
-    if machine.pe.weights == "ideal":
-        rows = packed(rows)
-    pool = fused_pool(network, layer)
-    step = MnfStep(
-        layer, pool, pool.output if pool else layer.output, shape, mapping, rows, *used.copy()
+@dataclass(frozen=True)
+class _Mapped:
+    """A weighted layer with its tile, before it is cut."""
+
+    layer: Conv | Linear
+    pool: MaxPool | None
+    window: Pool
+    n_outputs: int
+    mapping: Mapping
+
+
+@dataclass
+class _Used:
+    """What the layers so far use of each PE's memories, and of DRAM."""
+
+    rows: Ints
+    pointers: Ints
+    biases: Ints
+    dram: int = 0
+
+
+def _block_rows(mapping: Mapping, layer: Conv | Linear, channels: Range, machine: Machine) -> Rows:
+    keep_zero = machine.pe.weights == "dense"
+    rows = weight_rows(mapping, weights(layer, channels), keep_zero, channels[0])
+    return packed(rows) if machine.pe.weights == "ideal" else rows
+
+
+def _too_large(name: str, options: list[Mapping], machine: Machine) -> MappingError:
+    """Return the error of a layer of which not one filter group's psum row fits a bank."""
+    pe = machine.pe
+    needed = min(Cutter(option, Pool(), option.shape.window.ofmap[0], machine).words(1, 1)
+                 for option in options)  # fmt: skip
+    _, width = options[0].shape.window.ofmap
+    return MappingError(
+        f"layer {name}: one ofmap row of {width} psums and one filter group need {needed} words "
+        f"in a psum bank, which holds {pe.bank_words}; use a machine with pe.psum_bank_bytes of at "
+        f"least {needed * 4 * pe.lanes}"
     )
-    used[0] += np.diff(rows.first)
-    used[1] += np.diff(rows.pointer_first)
-    used[2] += [len(mapping.groups_of(pe)) * mapping.filters for pe in range(machine.n_pes)]
-    if used[0].max() > machine.pe.weight_rows:
-        most = used[0].max()
+
+
+def _map(network: Network, layer: Conv | Linear, machine: Machine) -> _Mapped:
+    """Choose a layer's tile: the best one of which one output row of one filter group fits."""
+    x, y = network.tensors[layer.inputs[0]], network.tensors[layer.output]
+    options = candidates(conv_shape(layer, x, y), machine)
+    pools = dict.fromkeys((fused_pool(network, layer), None))
+    for pool in pools:
+        window = pool_window(pool)
+        n_outputs = volume(network.tensors[pool.output if pool else layer.output])[1]
+        for option in options:
+            if Cutter(option, window, n_outputs, machine).words(1, 1) <= machine.pe.bank_words:
+                return _Mapped(layer, pool, window, n_outputs, option)
+    raise _too_large(layer.name, options, machine)
+
+
+def _blocks(
+    mapped: _Mapped,
+    groups: int,
+    counts: Ints,
+    residency: Residency,
+    machine: Machine,
+    used: _Used,
+) -> tuple[list[Block], list[list[int]]]:
+    """Return a layer's blocks of weights, and those of each channel wave."""
+    mapping, shape = mapped.mapping, mapped.mapping.shape
+    limit = machine.pe.weight_rows if residency is Residency.WAVE else 2**62
+    if residency is Residency.LAYER:
+        used.rows[:] = 0
+    blocks: list[Block] = []
+    of_wave: list[list[int]] = []
+    for first in range(0, mapping.most_groups, groups):
+        part = of_groups(mapping, first, first + groups)
+        held = held_rows(mapping, counts, first, first + groups)
+        of_wave.append([])
+        for channels in chunks(held, limit):
+            if residency is Residency.WAVE:
+                used.rows[:] = 0
+                rows, n_rows = None, held[:, slice(*channels)].sum(axis=1)
+            else:
+                rows = _block_rows(part, mapped.layer, channels, machine)
+                n_rows = np.diff(rows.first)
+            dram = used.dram + np.cumsum(n_rows) * machine.pe.multipliers
+            block = Block(
+                mapped.layer, part, channels, machine, used.rows.copy(), n_rows,
+                used.pointers.copy(), used.biases.copy(),
+                dram - n_rows * machine.pe.multipliers, rows,
+            )  # fmt: skip
+            of_wave[-1].append(len(blocks))
+            blocks.append(block)
+            used.rows += n_rows
+            used.dram = int(dram[-1])
+        held_groups = [len({g.conv_group for g in part.groups_of(p)}) for p in range(machine.n_pes)]
+        strides = shape.window.strides
+        used.pointers += np.array(held_groups) * shape.group_channels * strides[0] * strides[1]
+        used.biases += [len(part.groups_of(pe)) * part.filters for pe in range(machine.n_pes)]
+    return blocks, of_wave
+
+
+def _step(
+    mapped: _Mapped, counts: Ints, residency: Residency, machine: Machine, used: _Used
+) -> MnfStep:
+    mapping, layer = mapped.mapping, mapped.layer
+    streamed = counts if residency is Residency.WAVE else None
+    cut = best_cut(Cutter(mapping, mapped.window, mapped.n_outputs, machine, streamed))
+    if cut is None:
+        most = int(counts.max())
         raise MappingError(
-            f"layer {layer.name}: with it the weights need {most} rows in the fullest PE, which "
-            f"holds {machine.pe.weight_rows} (the layer alone needs at least "
-            f"{least_pes(shape, machine.pe)} PEs, Eq. 1 and 2); use a machine with more PEs or "
-            f"with pe.weight_bytes of at least {most * machine.pe.multipliers}, or "
-            "prune the network"
+            f"layer {layer.name}: one input channel of one filter group needs {most} weight rows, "
+            f"a PE holds {machine.pe.weight_rows} (by capacity alone the layer needs "
+            f"{least_pes(mapping.shape, machine.pe)} PEs, Eq. 1 and 2); use a machine with "
+            f"pe.weight_bytes of at least {most * machine.pe.multipliers}"
         )
-    return step
+    blocks, of_wave = _blocks(mapped, cut.groups, counts, residency, machine, used)
+    waves: list[Wave] = []
+    for of_channels in of_wave:
+        for band in bands(mapping.shape, mapped.window, mapped.n_outputs, cut.height):
+            for number in of_channels:
+                block = blocks[number]
+                waves.append(
+                    Wave(
+                        number=len(waves),
+                        block=number,
+                        band=band,
+                        channels=block.channels,
+                        mapping=block.mapping.on(of_band(mapping.shape, band)),
+                        pool=pool_of_band(mapped.window, band),
+                        begins=number == of_channels[0],
+                        fires=number == of_channels[-1],
+                    )
+                )
+    output = mapped.pool.output if mapped.pool else layer.output
+    return MnfStep(layer, mapped.pool, output, mapping, residency, tuple(blocks), tuple(waves))
 
 
 def _lifetimes(network: Network, steps: list[Step]) -> dict[str, tuple[int, int]]:
@@ -177,27 +371,51 @@ def _regions(network: Network, steps: list[Step]) -> tuple[dict[str, int], int]:
     return regions, top
 
 
+def _mnf_steps(mapped: list[_Mapped], machine: Machine) -> tuple[list[MnfStep], _Used]:
+    """Cut the weighted layers into waves, and place their weights."""
+    counts = [row_counts(m.mapping, m.layer, machine.pe.weights == "dense") for m in mapped]
+    per_pe = np.zeros((len(mapped), machine.n_pes), np.int64)
+    for i, (m, rows) in enumerate(zip(mapped, counts, strict=True)):
+        per_pe[i] = held_rows(m.mapping, rows, 0, m.mapping.most_groups).sum(axis=1)
+    limit = machine.pe.weight_rows
+    fits = bool((per_pe.sum(axis=0) <= limit).all())
+    used = _Used(*(np.zeros(machine.n_pes, np.int64) for _ in range(3)))
+    steps = []
+    for m, rows, held in zip(mapped, counts, per_pe, strict=True):
+        residency = Residency.LAYER if (held <= limit).all() else Residency.WAVE
+        residency = Residency.NETWORK if fits else residency
+        steps.append(_step(m, rows, residency, machine, used))
+    return steps, used
+
+
+def _check_thresholds(network: Network, machine: Machine) -> None:
+    known = [layer.name for layer in network.layers if network.has_relu(layer)]
+    for name in machine.layer_thresholds:
+        if name not in known:
+            raise MachineError(
+                f"{machine.name}: layer_thresholds: {name} is no layer with ReLU of network "
+                f"{network.name}; those are {', '.join(known) or 'none'}"
+            )
+
+
 def make_plan(network: Network, machine: Machine) -> Plan:
     """Map a network onto a machine.
 
     Raises
     ------
     MappingError
-        When a layer's psums, the weights of all layers or the activations do not fit.
+        When one ofmap row of a filter group, one channel's weights or the activations do not fit.
     """
-    used = np.zeros((3, machine.n_pes), np.int64)
-    steps: list[Step] = []
-    fused = set()
-    for layer in network.layers:
-        if layer.name in fused:
-            continue
-        if isinstance(layer, Conv | Linear):
-            step = _mnf_step(network, layer, machine, used)
-            if step.pool is not None:
-                fused.add(step.pool.name)
-            steps.append(step)
-        else:
-            steps.append(HostStep(layer))
+    weighted = [layer for layer in network.layers if isinstance(layer, Conv | Linear)]
+    mapped = [_map(network, layer, machine) for layer in weighted]
+    mnf_steps, used = _mnf_steps(mapped, machine)
+    of_layer: dict[str, Step] = {step.name: step for step in mnf_steps}
+    fused = {m.pool.name for m in mapped if m.pool}
+    steps = [
+        of_layer.get(layer.name, HostStep(layer))
+        for layer in network.layers
+        if layer.name not in fused
+    ]
     regions, top = _regions(network, steps)
     limit = machine.storage.bytes
     if limit is not None and top > limit:
@@ -205,6 +423,9 @@ def make_plan(network: Network, machine: Machine) -> Plan:
             f"network {network.name}: its activations need {top} bytes of storage, "
             f"{machine.name} has {limit}; set storage.bytes to at least {top} or to null"
         )
-    flit_bytes = machine.noc.flit_bits / 8
-    loads = np.ceil(used[0] * machine.pe.multipliers / flit_bytes).sum()
-    return Plan(network, machine, tuple(steps), regions, top, int(loads))
+    _check_thresholds(network, machine)
+    loads = 0
+    if all(step.residency is Residency.NETWORK for step in mnf_steps):
+        row_bits: Any = used.rows * machine.pe.multipliers * 8
+        loads = int((-(-row_bits // machine.noc.flit_bits)).sum())
+    return Plan(network, machine, tuple(steps), regions, top, loads, used.dram)

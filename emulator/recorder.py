@@ -16,7 +16,8 @@ from . import energy
 from .event_lists import EventLists
 from .fire_lists import FireLists
 from .host import HostRun
-from .mnf import LayerRun
+from .load_lists import LoadLists
+from .mnf import WaveRun
 from .patterns import READ, WRITE, Item
 from .pe import MESSAGE_BYTES
 from .plan import Plan
@@ -101,8 +102,8 @@ class Recorder:
 
     # ---- segments
 
-    def add(self, frame: int, run: LayerRun | HostRun, result: LayerResult) -> None:
-        """Add a layer of a frame, with its counters."""
+    def add(self, frame: int, run: WaveRun | HostRun, result: LayerResult) -> None:
+        """Add a wave of a layer, or a layer on the host unit, with its counters."""
         if run.cycle1 == run.cycle0:
             return
         if run.cycle1 - run.cycle0 > MOST_CYCLES:
@@ -113,23 +114,29 @@ class Recorder:
         writer = self._writer
         segment = writer.rows("segments")
         lists = writer.lists(segment)
-        if isinstance(run, LayerRun):
+        if isinstance(run, WaveRun):
             self._mnf(run, lists)
         else:
             self._host(run, lists)
         row = np.zeros(1, SEGMENTS)
         row["frame"], row["layer"] = frame, self._tables.number[run.step.name]
+        row["wave"] = run.wave.number if isinstance(run, WaveRun) else 0
         row["cycle0"], row["cycle1"] = run.cycle0, run.cycle1
         writer.append("segments", row)
         self._counters(run, result)
 
-    def _mnf(self, run: LayerRun, lists: Lists) -> None:
-        tables, machine, name = self._tables, self._plan.machine, run.step.name
-        sources = Sources(run.packets, machine.mesh.n_nodes, tables.patterns)
+    def _mnf(self, run: WaveRun, lists: Lists) -> None:
+        tables, machine = self._tables, self._plan.machine
+        at = run.step.name, run.wave.number
+        n_weights = len(run.load.arrived) if run.load else 0
+        sources = Sources(run.packets, machine.mesh.n_nodes, tables.patterns, n_weights)
+        if run.load:
+            width = machine.pe.multipliers
+            LoadLists(run.load, run.cycle0, width, tables.patterns, lists).make()
         EventLists(
-            run, tables.events[name], tables.patterns, tables.periods, sources, machine, lists
+            run, tables.events[at], tables.patterns, tables.periods, sources, machine, lists
         ).make(self._values)
-        FireLists(run, tables.fires[name], tables.patterns, sources, machine, lists).make(
+        FireLists(run, tables.fires[at], tables.patterns, sources, machine, lists).make(
             self._values
         )
 
@@ -146,16 +153,22 @@ class Recorder:
                 steps(begin + np.arange(len(address)))[None],
             )  # fmt: skip
 
-    def _counters(self, run: LayerRun | HostRun, result: LayerResult) -> None:
+    def _counters(self, run: WaveRun | HostRun, result: LayerResult) -> None:
         """Keep a segment's counters for the next commit: those of memories, then of the doors."""
         n_nodes = len(result.link_flits)
         counted = np.zeros((2, n_nodes, len(Memory) + 2, 2), np.int64)
         counted[0, :, : len(Memory)], counted[1, :, : len(Memory)] = result.counts, result.bytes
-        if isinstance(run, LayerRun):
+        if isinstance(run, WaveRun):
             source, flits = run.packets.source, run.packets.flits
             counted[0, :, NOC_INJECT, WRITE] = np.bincount(source, minlength=n_nodes)
             counted[1, :, NOC_INJECT, WRITE] = np.bincount(source, flits, n_nodes)
             counted[0, :, NOC_EJECT, READ] = run.columns.received
+            if run.load:
+                weights = run.load.packets
+                counted[0, 0, NOC_INJECT, WRITE] += len(weights.source)
+                counted[1, 0, NOC_INJECT, WRITE] += int(weights.flits.sum())
+                pe = run.load.pe[weights.item]
+                counted[0, 1:, NOC_EJECT, READ] += np.bincount(pe, minlength=n_nodes - 1)
             counted[1, :, NOC_EJECT, READ] = result.link_flits[:, LOCAL]
         self._counted.append(counted)
         self._slots.append(result.slots)

@@ -1,7 +1,7 @@
 """What a run found: totals, layers, energy; for people, JSON and dataframes."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
 import numpy as np
@@ -11,7 +11,7 @@ from .activations import EVENT_BYTES
 from .energy import Activity, energy
 from .host import HostRun
 from .machine import Machine
-from .mnf import LayerRun
+from .mnf import WaveRun
 from .slots import BUSY, Cause
 from .state import Memory
 
@@ -26,8 +26,12 @@ class LayerResult:
     mode : {"mnf", "host"}
     frames : int
     cycles : int
+    waves : int
+        Waves of a frame; 1 on the host unit.
     events : int
         Events sent to PEs, or read by the host unit.
+    halo, repeated : int
+        Those of them that were sent again: for another band, and for other filter groups.
     active : int
         Activations of the input that differ from the zero point.
     inputs : int
@@ -48,7 +52,10 @@ class LayerResult:
     mode: str
     frames: int
     cycles: int
+    waves: int
     events: int
+    halo: int
+    repeated: int
     active: int
     inputs: int
     fired: int
@@ -66,7 +73,10 @@ class LayerResult:
             self.mode,
             self.frames + other.frames,
             self.cycles + other.cycles,
+            self.waves,
             self.events + other.events,
+            self.halo + other.halo,
+            self.repeated + other.repeated,
             self.active + other.active,
             self.inputs + other.inputs,
             self.fired + other.fired,
@@ -99,25 +109,45 @@ class LayerResult:
         return Activity(self.bytes.sum(axis=0), self.slots.sum(axis=0), int(self.link_flits.sum()))
 
 
-def of_mnf(run: LayerRun) -> LayerResult:
-    """Return the result of a layer on PEs, of one frame."""
+def of_wave(run: WaveRun) -> LayerResult:
+    """Return the result of a wave of a layer on PEs, of one frame."""
     columns = run.columns
-    a, b = run.step.mapping.tile
+    a, b = run.wave.mapping.tile
     return LayerResult(
         name=run.step.name,
         op=run.step.layer.op,
         mode="mnf",
         frames=1,
         cycles=run.cycle1 - run.cycle0,
+        waves=1,
         events=len(run.messages.event),
+        halo=0,
+        repeated=0,
         active=len(run.inputs.flat),
         inputs=run.inputs.tensor.size,
         fired=len(run.output.flat),
-        tile="linear" if run.step.mapping.is_linear else f"{a}x{b}",
+        tile="linear" if run.wave.mapping.is_linear else f"{a}x{b}",
         slots=columns.slots,
         counts=columns.counts,
         bytes=columns.bytes,
         link_flits=run.link_flits,
+    )
+
+
+def of_layer(waves: Sequence[LayerResult], halo: int, repeated: int) -> LayerResult:
+    """Return the result of a layer of one frame from those of its waves."""
+    whole = waves[0]
+    for wave in waves[1:]:
+        whole = whole + wave
+    first = waves[0]
+    return replace(
+        whole,
+        frames=1,
+        waves=len(waves),
+        active=first.active,
+        inputs=first.inputs,
+        halo=halo,
+        repeated=repeated,
     )
 
 
@@ -134,7 +164,10 @@ def of_host(run: HostRun, machine: Machine) -> LayerResult:
         mode="host",
         frames=1,
         cycles=cycles,
+        waves=1,
         events=run.n_events,
+        halo=0,
+        repeated=0,
         active=run.n_events,
         inputs=sum(part.tensor.size for part in run.inputs),
         fired=len(run.output.flat),
@@ -212,7 +245,10 @@ def _record(layer: LayerResult, machine: Machine) -> dict[str, Any]:
         "tile": layer.tile,
         "frames": layer.frames,
         "cycles": layer.cycles,
+        "waves": layer.waves,
         "events": layer.events,
+        "halo": layer.halo,
+        "repeated": layer.repeated,
         "density": layer.density,
         "fired": layer.fired,
         "utilization": layer.utilization,
@@ -244,7 +280,7 @@ class Result:
         Of the network's output.
     layers : LayerTable
     load_cycles : int
-        Cycles in which the weights came in, before cycle 0.
+        Cycles in which the weights came in, before cycle 0; 0 where they come in during a frame.
     storage_bytes : int
         Storage that the activations need.
     """

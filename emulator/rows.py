@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..models.network import Conv, Linear
 from .mapping import Mapping
 from .shape import ConvShape
 
@@ -66,7 +68,7 @@ def _cut(
 ) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.int16]]]:
     """Yield phase, taps int32[positions, 2] and weights int16[groups, channels, positions, F]."""
     shape, positions = mapping.shape, mapping.row_positions
-    size = (len(mapping.groups), shape.group_channels)
+    size = (len(mapping.groups), weight.shape[1])
     filled = np.zeros((*size, *shape.window.kernel, mapping.filters), np.int16)
     for i, group in enumerate(mapping.groups):
         part = weight[group.first : group.first + group.size]
@@ -93,16 +95,20 @@ def _group_rank(mapping: Mapping) -> NDArray[np.int64]:
     return rank
 
 
-def weight_rows(mapping: Mapping, weight: NDArray[np.int16], keep_zero: bool) -> Rows:
+def weight_rows(
+    mapping: Mapping, weight: NDArray[np.int16], keep_zero: bool, first_channel: int = 0
+) -> Rows:
     """Cut a layer's weights into rows.
 
     Parameters
     ----------
     mapping : Mapping
-    weight : int16[k, c/groups, r, s]
-        Weights less their zero points.
+    weight : int16[k, channels, r, s]
+        Weights less their zero points, of some channels of each convolution group.
     keep_zero : bool
         Also store rows that are all zero.
+    first_channel : int
+        The first of those channels; pointers are of all channels.
     """
     channels, window = mapping.shape.group_channels, mapping.shape.window
     rank = _group_rank(mapping)
@@ -113,7 +119,7 @@ def weight_rows(mapping: Mapping, weight: NDArray[np.int16], keep_zero: bool) ->
     keys, taps, data = [], [], []
     for tile, (phase, of_tile, block) in enumerate(_cut(mapping, weight)):
         of, channel = np.nonzero(block.any(axis=(2, 3)) | keep_zero)
-        key = (pe[of], base[of] + channel, phase, number[of], tile, size[of])
+        key = (pe[of], base[of] + first_channel + channel, phase, number[of], tile, size[of])
         keys.append(np.stack(np.broadcast_arrays(*key)))
         taps.append(of_tile)
         data.append(block[of, channel])
@@ -138,6 +144,30 @@ def weight_rows(mapping: Mapping, weight: NDArray[np.int16], keep_zero: bool) ->
         effectual=np.count_nonzero(weights, axis=2).astype(np.int32),
         group_rank=rank,
     )
+
+
+def row_counts(mapping: Mapping, layer: Conv | Linear, keep_zero: bool) -> NDArray[np.int64]:
+    """Return int64[filter groups, channels of a convolution group]: weight rows that are stored.
+
+    With packed weights there may be fewer.
+    """
+    window, point = mapping.shape.window, layer.weight_zero_point
+    channels = mapping.shape.group_channels
+    counts = np.zeros((len(mapping.groups), channels), np.int64)
+    phases = [
+        [_phase_taps(mapping.shape, axis, phase) for phase in range(window.strides[axis])]
+        for axis in (0, 1)
+    ]
+    for i, group in enumerate(mapping.groups):
+        part = slice(group.first, group.first + group.size)
+        kept = layer.weight[part] != point[part].reshape(-1, *[1] * (layer.weight.ndim - 1))
+        is_kept = kept.any(axis=0).reshape(channels, *window.kernel)
+        for rows, columns in product(*phases):
+            for run in _runs(mapping, len(rows), len(columns)):
+                taps = [(rows[y], columns[x]) for y, x in run if y != NO_SLOT]
+                y, x = np.array(taps).T
+                counts[i] += is_kept[:, y, x].any(axis=1) | keep_zero
+    return counts
 
 
 def packed(rows: Rows) -> Rows:

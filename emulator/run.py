@@ -18,15 +18,15 @@ from ..models.zoo import load
 from ..noc.network import Network as Interconnect
 from ..traces.errors import TraceError
 from . import energy, host, mnf
-from .activations import Activations, as_input
+from .activations import Activations, as_input, merged
 from .checkpoint import Position, State, load_results, position, save_results
 from .host import HostRun
 from .inputs import entry
 from .machine import Machine, MachineError
 from .machine import machine as find_machine
-from .mnf import LayerRun
-from .plan import MnfStep, Plan, Step, make_plan
-from .result import LayerResult, LayerTable, Result, of_host, of_mnf
+from .mnf import WaveRun, add_codes
+from .plan import HostStep, MnfStep, Plan, make_plan
+from .result import LayerResult, LayerTable, Result, of_host, of_layer, of_wave
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -44,28 +44,24 @@ class Frame:
     Parameters
     ----------
     number : int
-    runs : tuple of LayerRun or HostRun
-        Of the steps that this process ran.
+    runs : tuple of WaveRun or HostRun
+        What the steps that this process ran left behind, if it was to be kept.
     results : tuple of LayerResult
         The frame's layers; those that take no cycles are left out.
     tensors : dict
         Activations of each stored tensor; of a frame that was resumed those that were left.
+    before_pool : dict
+        Codes int16[k, oh, ow] of each tensor that the fire phase pooled; likewise.
     output : array
         The network's output.
     """
 
     number: int
-    runs: tuple[LayerRun | HostRun, ...]
+    runs: tuple[WaveRun | HostRun, ...]
     results: tuple[LayerResult, ...]
     tensors: dict[str, Activations]
+    before_pool: dict[str, NDArray[np.int16]]
     output: NDArray[Any]
-
-
-def _result(run: LayerRun | HostRun, machine: Machine) -> LayerResult | None:
-    """Return a step's result; None when it took no cycles."""
-    if isinstance(run, LayerRun):
-        return of_mnf(run)
-    return None if run.step.is_free else of_host(run, machine)
 
 
 class Emulation:
@@ -110,6 +106,7 @@ class Emulation:
         progress: Progress | None = None,
         recorder: "Recorder | None" = None,
         tally: "Tally | None" = None,
+        keep_runs: bool = True,
     ) -> Iterator[Frame]:
         """Run frames one after another; yield each when it is done.
 
@@ -123,6 +120,8 @@ class Emulation:
             was; its frames are numbered from that of the first input.
         tally : Tally, optional
             The one that the caller adds frames to; a recorder keeps it.
+        keep_runs : bool
+            Whether frames hold what every step left behind, which takes much memory.
         """
         first = 0
         if recorder and recorder.state:
@@ -140,7 +139,7 @@ class Emulation:
                 position.tensors, position.real = self._enter(inputs[number])
             if recorder and recorder.is_due:
                 recorder.commit(self._state(tally))
-            frame = self._frame(progress or (lambda frame, layer: None), recorder, tally)
+            frame = self._frame(progress or (lambda frame, layer: None), recorder, tally, keep_runs)
             self._is_ended = False
             yield frame
         if recorder:
@@ -176,22 +175,24 @@ class Emulation:
         return self._position.frame
 
     def _frame(
-        self, progress: Progress, recorder: "Recorder | None", tally: "Tally | None"
+        self, progress: Progress, recorder: "Recorder | None", tally: "Tally | None", keeps: bool
     ) -> Frame:
         at, network, steps = self._position, self.plan.network, self.plan.steps
-        runs: list[LayerRun | HostRun] = []
+        runs: list[WaveRun | HostRun] = []
+        before_pool: dict[str, NDArray[np.int16]] = {}
         tensors = dict(at.tensors)
         while at.step < len(steps):
             step = steps[at.step]
             tick = partial(progress, at.frame, step.name)
             tick()
-            run = self._step(step, tick)
+            keep = runs.append if keeps else lambda run: None
+            if isinstance(step, MnfStep):
+                codes = self._run_waves(step, tick, recorder, keep)
+                if step.pool is not None:
+                    before_pool[step.layer.output] = codes
+            else:
+                self._run_host(step, recorder, keep)
             at.step += 1
-            if run is not None:
-                at.cycle = run.cycle1
-                at.tensors[step.output] = run.output
-                runs.append(run)
-                self._conclude(run, recorder)
             tensors |= at.tensors
             self._forget()
             if recorder and recorder.is_due and at.step < len(steps):
@@ -200,14 +201,55 @@ class Emulation:
         output = at.real[name] if name in at.real else tensors[name].dense()
         at.step = 0
         at.frame += 1
-        return Frame(at.frame - 1, tuple(runs), tuple(at.results), tensors, output)
+        results = tuple(at.results)
+        return Frame(at.frame - 1, tuple(runs), results, tensors, before_pool, output)
 
-    def _conclude(self, run: LayerRun | HostRun, recorder: "Recorder | None") -> None:
-        result = _result(run, self.plan.machine)
-        if result is not None:
-            self._position.results.append(result)
+    def _run_waves(
+        self,
+        step: MnfStep,
+        tick: Callable[[], None],
+        recorder: "Recorder | None",
+        keep: Callable[[WaveRun], None],
+    ) -> NDArray[np.int16]:
+        """Run a layer on the PEs; return its codes before pooling."""
+        at = self._position
+        source = at.tensors[step.layer.inputs[0]]
+        layer = mnf.Layer(self.plan, step, self._noc, source, at.cycle, at.taken)
+        codes = np.zeros((step.shape.filters, *step.shape.window.ofmap), np.int16)
+        results, outputs = [], []
+        for run in layer.waves(tick):
+            results.append(of_wave(run))
+            outputs.append(run.output)
+            add_codes(codes, run)
+            keep(run)
             if recorder:
-                recorder.add(self._position.frame, run, result)
+                recorder.add(at.frame, run, results[-1])
+            del run
+        at.taken, at.cycle = layer.taken, layer.cycle
+        at.tensors[step.output] = merged(outputs)
+        at.results.append(of_layer(results, layer.halo, layer.repeated))
+        return codes
+
+    def _run_host(
+        self, step: HostStep, recorder: "Recorder | None", keep: Callable[[HostRun], None]
+    ) -> None:
+        """Run a layer on the host unit, or convert at the network's edge."""
+        at = self._position
+        inputs = tuple(at.tensors[name] for name in step.layer.inputs if name in at.tensors)
+        if isinstance(step.layer, Quantize):
+            values = at.real[step.layer.inputs[0]]
+            at.tensors[step.output] = host.enter(self.plan, step, values)
+        elif isinstance(step.layer, Dequantize):
+            at.real[step.output] = host.leave(self.plan, step, inputs[0].dense())
+        else:
+            run = host.run_layer(self.plan, step, inputs, at.cycle)
+            at.cycle = run.cycle1
+            at.tensors[step.output] = run.output
+            keep(run)
+            if not step.is_free:
+                at.results.append(of_host(run, self.plan.machine))
+                if recorder:
+                    recorder.add(at.frame, run, at.results[-1])
 
     def _forget(self) -> None:
         """Drop the tensors that no step to come reads."""
@@ -216,24 +258,6 @@ class Emulation:
         needed.add(network.outputs[0])
         at.tensors = {name: part for name, part in at.tensors.items() if name in needed}
         at.real = {name: part for name, part in at.real.items() if name in needed}
-
-    def _step(self, step: Step, tick: Callable[[], None]) -> LayerRun | HostRun | None:
-        """Run a step; None when it is a conversion at the network's edge."""
-        at = self._position
-        inputs = tuple(at.tensors[name] for name in step.layer.inputs if name in at.tensors)
-        if isinstance(step, MnfStep):
-            taken = at.taken.copy()
-            run = mnf.run_layer(self.plan, step, self._noc, inputs[0], at.cycle, taken, tick)
-            at.taken += run.columns.taken
-            return run
-        if isinstance(step.layer, Quantize):
-            values = at.real[step.layer.inputs[0]]
-            at.tensors[step.output] = host.enter(self.plan, step, values)
-            return None
-        if isinstance(step.layer, Dequantize):
-            at.real[step.output] = host.leave(self.plan, step, inputs[0].dense())
-            return None
-        return host.run_layer(self.plan, step, inputs, at.cycle)
 
 
 class Tally:
@@ -346,7 +370,7 @@ def run(
     tally = Tally(emulation, mode)
     options = {"values": values, "resume": resume, "force": force}
     with recording(emulation, frames, mode, "firemesh.run", trace, **options) as recorder:
-        for frame in emulation.frames(frames, progress, recorder, tally):
+        for frame in emulation.frames(frames, progress, recorder, tally, keep_runs=False):
             tally.add(frame)
     return tally.result()
 

@@ -59,11 +59,20 @@ def conv_shape(layer: Conv | Linear, x: Tensor, y: Tensor) -> ConvShape:
     return ConvShape(layer.weight.shape[0], channels, height, width, layer.groups, window)
 
 
-def weights(layer: Conv | Linear) -> NDArray[np.int16]:
-    """Return the weights less their zero points, int16[k, c/groups, r, s]."""
+def weights(layer: Conv | Linear, channels: tuple[int, int] | None = None) -> NDArray[np.int16]:
+    """Return the weights less their zero points, int16[k, channels, r, s].
+
+    Parameters
+    ----------
+    layer : Conv or Linear
+    channels : (int, int), optional
+        Half-open range of channels of each convolution group; all by default.
+    """
     weight: NDArray[Any] = layer.weight
     if weight.ndim == 2:
         weight = weight[:, :, None, None]
+    if channels is not None:
+        weight = weight[:, slice(*channels)]
     points = layer.weight_zero_point.astype(np.int16)
     return weight.astype(np.int16) - points[:, None, None, None]
 

@@ -32,8 +32,10 @@ class Cause(IntEnum):
     """An event or row was on its way to the multipliers."""
     DRAIN = 12
     """Before the PE's first event, or after its last."""
-    UNUSED = 13
-    """The PE has no filters in the layer, or the host unit works."""
+    WEIGHTS = 13
+    """Weights came in from DRAM."""
+    UNUSED = 14
+    """The PE has no filters in the wave, or the host unit works."""
 
 
 BUSY = (Cause.EXECUTED, Cause.INEFFECTUAL)
@@ -47,6 +49,7 @@ IDLE = (
     Cause.INJECT,
     Cause.DECODE,
     Cause.DRAIN,
+    Cause.WEIGHTS,
     Cause.UNUSED,
 )
 """Causes of cycles in which a PE neither multiplies nor scans; whole cycles, never single slots."""

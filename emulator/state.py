@@ -30,6 +30,7 @@ class Kind(IntEnum):
     END = 1
     FIRED = 2
     FIRED_END = 3
+    WEIGHTS = 4
 
 
 class Memory(IntEnum):
@@ -42,6 +43,7 @@ class Memory(IntEnum):
     WEIGHT = 4
     PSUM = 5
     BIAS = 6
+    DRAM = 7
 
 
 class Burst(IntEnum):

@@ -36,6 +36,10 @@ class Stream(IntEnum):
     STORAGE_WRITE = 12
     HOST_READ = 13
     HOST_WRITE = 14
+    WEIGHT_READ = 15
+    WEIGHT_SEND = 16
+    WEIGHT_ARRIVE = 17
+    WEIGHT_WRITE = 18
 
 
 STREAMS = {
@@ -54,6 +58,10 @@ STREAMS = {
     Stream.STORAGE_WRITE: "storage writes an output that arrived",
     Stream.HOST_READ: "the host unit reads its inputs' events from storage",
     Stream.HOST_WRITE: "the host unit writes its output's events to storage",
+    Stream.WEIGHT_READ: "a weight row is read from DRAM",
+    Stream.WEIGHT_SEND: "packets of weight rows that storage sends",
+    Stream.WEIGHT_ARRIVE: "packets of weight rows arrive at PEs",
+    Stream.WEIGHT_WRITE: "a weight row is written to the weight SRAM",
 }
 
 
@@ -78,8 +86,19 @@ def stall_rows(stall: NDArray[Any]) -> NDArray[Any]:
     return rows
 
 
+def door_patterns(patterns: Patterns, door: int, flits: NDArray[Any]) -> Ints | int:
+    """Return the pattern of each packet at a node's door; sizes are flits."""
+    op = WRITE if door == NOC_INJECT else READ
+    if len(flits) and (flits == flits[0]).all():
+        return patterns.single(Item(door, op, int(flits[0])))
+    sizes = np.unique(flits).tolist()
+    numbers = [patterns.single(Item(door, op, size)) for size in sizes]
+    found: Ints = np.array(numbers, np.int64)[np.searchsorted(sizes, flits)]
+    return found
+
+
 class Sources:
-    """A layer's packets by source.
+    """A wave's packets by source, those of weights left out.
 
     Parameters
     ----------
@@ -87,6 +106,8 @@ class Sources:
     n_nodes : int
     patterns : Patterns
         Of the trace, with those of all packets.
+    n_weights : int
+        Packets of weights, which storage sent before.
 
     Attributes
     ----------
@@ -94,10 +115,11 @@ class Sources:
         Packets of each source.
     order : int64[n_packets]
         Packets by source, in order of creation.
+    n_weights : int
     """
 
-    def __init__(self, packets: Packets, n_nodes: int, patterns: Patterns) -> None:
-        self._packets, self._patterns = packets, patterns
+    def __init__(self, packets: Packets, n_nodes: int, patterns: Patterns, n_weights: int) -> None:
+        self._packets, self._patterns, self.n_weights = packets, patterns, n_weights
         self.count = np.bincount(packets.source, minlength=n_nodes)
         self.order = np.argsort(packets.source.astype(np.int16), kind="stable")
 
@@ -119,12 +141,6 @@ class Sources:
         serial[self.order] = np.arange(len(serial)) - np.repeat(first, self.count)
         return serial
 
-    def patterns(self, door: int, packets: NDArray[Any]) -> NDArray[Any] | int:
-        """Return the pattern of each packet at a node's door; sizes are flits."""
-        flits, op = self._packets.flits[packets], WRITE if door == NOC_INJECT else READ
-        if len(flits) and (flits == flits[0]).all():
-            return self._patterns.single(Item(door, op, int(flits[0])))
-        sizes = np.unique(flits).tolist()
-        numbers = [self._patterns.single(Item(door, op, size)) for size in sizes]
-        found: Ints = np.array(numbers, np.int64)[np.searchsorted(sizes, flits)]
-        return found
+    def patterns(self, door: int, packets: NDArray[Any]) -> Ints | int:
+        """Return the pattern of each packet at a node's door."""
+        return door_patterns(self._patterns, door, self._packets.flits[packets])

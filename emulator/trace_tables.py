@@ -1,6 +1,6 @@
 """What all segments of a trace share: units, memories, layers, patterns and runs, as tables."""
 
-from dataclasses import astuple
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,17 +8,18 @@ from numpy.typing import NDArray
 
 from ..models.network import Layer, Network
 from ..noc.mesh import mesh, neighbours
-from ..traces.schema import NETWORK_MEMORIES, table
+from ..traces.schema import NETWORK_MEMORIES, dtype_of, table
 from . import energy
 from .activations import volume
-from .event_patterns import EventPatterns
+from .event_patterns import BlockRuns, EventPatterns
 from .fire import fire_order
 from .fire_patterns import FirePatterns
+from .loading import packet_flits
 from .machine import Machine
 from .messages import flits_of
 from .patterns import READ, WRITE, Item, Patterns, Runs
 from .pe import BIAS_BYTES, INDEX_BYTES, MESSAGE_BYTES, POINTER_BYTES, PSUM_BYTES
-from .plan import MnfStep, Plan
+from .plan import MnfStep, Plan, Residency
 from .slots import BUSY, IDLE, Cause
 from .state import Kind, Memory
 from .streams import NOC_EJECT, NOC_INJECT, STREAMS
@@ -40,7 +41,7 @@ class TraceTables:
     patterns : Patterns
     periods : int64[n_patterns]
     events, fires : dict
-        Name of a layer on PEs -> its patterns.
+        Name of a layer on PEs, and wave -> its patterns.
     links : int64[n_links, 3]
         Node, output port and node behind it; the local port delivers.
     """
@@ -50,8 +51,8 @@ class TraceTables:
         self._steps = [step for step in plan.steps if isinstance(step, MnfStep) or not step.is_free]
         self.number = {step.name: number for number, step in enumerate(self._steps)}
         self.patterns, self._runs = Patterns(), Runs()
-        self.events: dict[str, EventPatterns] = {}
-        self.fires: dict[str, FirePatterns] = {}
+        self.events: dict[tuple[str, int], EventPatterns] = {}
+        self.fires: dict[tuple[str, int], FirePatterns] = {}
         for step in self._steps:
             if isinstance(step, MnfStep):
                 self._add(step)
@@ -63,12 +64,30 @@ class TraceTables:
         self.links = _links(plan.machine)
 
     def _add(self, step: MnfStep) -> None:
-        machine, patterns, runs = self._plan.machine, self.patterns, self._runs
+        machine, patterns = self._plan.machine, self.patterns
         fired = volume(self._plan.network.tensors[step.output])
-        order = fire_order(step.mapping, machine.pe.fire_lanes, step.window, fired[1:])
-        self.events[step.name] = EventPatterns(step, machine, patterns, runs)
-        self.fires[step.name] = FirePatterns(step, machine, order, patterns, runs)
+        runs = [BlockRuns(block, block.rows(), self._runs) for block in step.blocks]
+        for wave in step.waves:
+            height = wave.band.outputs[1] - wave.band.outputs[0]
+            pooled = (height, fired[2])
+            order = fire_order(wave.mapping, machine.pe.fire_lanes, wave.pool, pooled, wave.fires)
+            at = step.name, wave.number
+            self.events[at] = EventPatterns(wave, runs[wave.block], machine, patterns)
+            self.fires[at] = FirePatterns(wave.mapping, machine, order, patterns, self._runs)
         for flits in flits_of(step.mapping, fired, machine):
+            patterns.single(Item(NOC_INJECT, WRITE, flits))
+            patterns.single(Item(NOC_EJECT, READ, flits))
+        if step.residency is not Residency.NETWORK:
+            self._add_load()
+
+    def _add_load(self) -> None:
+        """Add the patterns of weights that come in during the frame."""
+        machine, patterns = self._plan.machine, self.patterns
+        width = machine.pe.multipliers
+        patterns.single(Item(Memory.DRAM, READ, width))
+        patterns.single(Item(Memory.WEIGHT, WRITE, width))
+        for rows in range(1, machine.storage.weight_packet_rows + 1):
+            flits = packet_flits(machine, rows)
             patterns.single(Item(NOC_INJECT, WRITE, flits))
             patterns.single(Item(NOC_EJECT, READ, flits))
 
@@ -106,6 +125,7 @@ class TraceTables:
                 doc=list(STREAMS.values()),
             ),
             "layers": self._layer_table(),
+            "waves": self._waves(),
             "filter_groups": self._filter_groups(),
             "patterns/first": np.array(self.patterns.first, "<u4"),
             "patterns/period": np.array(self.patterns.period, "<u4"),
@@ -140,37 +160,55 @@ class TraceTables:
             )
         return table("layers", **{name: [row[name] for row in rows] for name in rows[0]})
 
+    def _mnf_steps(self) -> Iterator[tuple[int, MnfStep]]:
+        for number, step in enumerate(self._steps):
+            if isinstance(step, MnfStep):
+                yield number, step
+
+    def _waves(self) -> NDArray[Any]:
+        rows = [
+            (number, wave.number, step.channel_wave(wave.block), wave.block,
+             *wave.channels, *wave.band.rows, *wave.band.outputs, wave.fires)
+            for number, step in self._mnf_steps()
+            for wave in step.waves
+        ]  # fmt: skip
+        return _rows_of("waves", rows)
+
     def _filter_groups(self) -> NDArray[Any]:
         rows = [
-            (number, group.pe + 1, *astuple(group)[1:])
-            for number, step in enumerate(self._steps)
-            if isinstance(step, MnfStep)
-            for group in step.mapping.groups
+            (number, group.pe + 1, wave, group.number, group.conv_group, group.first, group.size)
+            for number, step in self._mnf_steps()
+            for wave, block in enumerate(step.channel_waves)
+            for group in step.blocks[block].mapping.groups
         ]
-        names = ("layer", "unit", "number", "conv_group", "first", "size")
-        columns = np.array(rows, np.int64).reshape(-1, len(names)).T
-        return table("filter_groups", **dict(zip(names, columns, strict=True)))
+        return _rows_of("filter_groups", rows)
 
     def _weights(self) -> dict[str, NDArray[Any]]:
         """Return what the weight SRAMs hold: weights less their zero points, row by row."""
         width = self._plan.machine.pe.multipliers
-        places, parts, at = [], [], 0
-        for number, step in enumerate(self._steps):
-            if not isinstance(step, MnfStep):
-                continue
-            values = step.rows.weight.ravel()
-            parts.append(values.astype("<i2"))
-            for p in range(self._plan.machine.n_pes):
-                first, end = (int(row) for row in step.rows.first[p : p + 2])
-                address, count = int(step.row_base[p]) * width, (end - first) * width
-                places.append((number, p + 1, address, at + first * width, count))
-            at += values.size
-        names = ("layer", "unit", "address", "first", "count")
-        columns = np.array(places, np.int64).reshape(-1, len(names)).T
+        places: list[tuple[int, ...]] = []
+        parts, at = [np.zeros(0, "<i2")], 0
+        for number, step in self._mnf_steps():
+            for of_layer, block in enumerate(step.blocks):
+                rows = block.rows()
+                parts.append(rows.weight.ravel().astype("<i2"))
+                for p in range(self._plan.machine.n_pes):
+                    first, end = (int(row) for row in rows.first[p : p + 2])
+                    address, count = int(block.row_base[p]) * width, (end - first) * width
+                    place = (number, of_layer, p + 1, address, at + first * width, count)
+                    places.append(place)
+                at += rows.weight.size
         return {
-            "weights/rows": table("weights/rows", **dict(zip(names, columns, strict=True))),
-            "weights/values": np.concatenate(parts or [np.zeros(0, "<i2")]),
+            "weights/rows": _rows_of("weights/rows", places),
+            "weights/values": np.concatenate(parts),
         }
+
+
+def _rows_of(name: str, rows: list[tuple[int, ...]]) -> NDArray[Any]:
+    """Return a table from rows of numbers."""
+    dtype = dtype_of(name)
+    columns = np.array(rows, np.int64).reshape(-1, len(dtype.names or ())).T
+    return table(name, **dict(zip(dtype.names or (), columns, strict=True)))
 
 
 def _conv_fields(step: MnfStep) -> dict[str, Any]:
@@ -226,18 +264,33 @@ def _units(machine: Machine) -> NDArray[Any]:
     )
 
 
+def _used(plan: Plan) -> dict[Memory, int]:
+    """Return the bytes of the small memories that the fullest PE uses."""
+    rows = pointers = biases = 0
+    for step in plan.steps:
+        if not isinstance(step, MnfStep):
+            continue
+        for block in step.blocks:
+            mapping = block.mapping
+            strides = mapping.shape.window.strides
+            of_pe = [
+                len({g.conv_group for g in mapping.groups_of(p)}) for p in range(mapping.n_pes)
+            ]
+            held = np.array(of_pe) * mapping.shape.group_channels * strides[0] * strides[1]
+            slots = mapping.most_groups * mapping.filters
+            rows = max(rows, int((block.row_base + block.n_rows).max()))
+            pointers = max(pointers, int((block.pointer_base + held).max()))
+            biases = max(biases, int(block.bias_base.max()) + slots)
+    return {
+        Memory.INDEX: INDEX_BYTES * rows,
+        Memory.POINTER: POINTER_BYTES * pointers,
+        Memory.BIAS: BIAS_BYTES * biases,
+    }
+
+
 def _memories(machine: Machine, plan: Plan) -> NDArray[Any]:
     pe, ideal = machine.pe, machine.pe.weights == "ideal"
-    used = {memory: 0 for memory in Memory}
-    for step in plan.steps:
-        if isinstance(step, MnfStep):
-            rows, held = step.rows, step.row_base + np.diff(step.rows.first)
-            pointers = step.pointer_base + np.diff(rows.pointer_first)
-            slots = step.mapping.most_groups * step.mapping.filters
-            used[Memory.INDEX] = max(used[Memory.INDEX], INDEX_BYTES * int(held.max()))
-            used[Memory.POINTER] = max(used[Memory.POINTER], POINTER_BYTES * int(pointers.max()))
-            biases = BIAS_BYTES * (int(step.bias_base.max()) + slots)
-            used[Memory.BIAS] = max(used[Memory.BIAS], biases)
+    used = _used(plan)
     ports = pe.multipliers if ideal else 1
     word = PSUM_BYTES * pe.lanes
     storage = machine.storage.bytes or plan.storage_bytes
@@ -252,6 +305,7 @@ def _memories(machine: Machine, plan: Plan) -> NDArray[Any]:
             ports, ports,
         ),
         Memory.BIAS: ("pe", used[Memory.BIAS], 4, 1, used[Memory.BIAS], 1, 1),
+        Memory.DRAM: ("storage", plan.dram_bytes, pe.multipliers, 1, plan.dram_bytes, 1, 1),
     }  # fmt: skip
     access = energy.table(machine.energy).access_pj
     prices = [access[memory.name.lower()].byte_pj for memory in Memory] + [0.0, 0.0]

@@ -1,5 +1,6 @@
 """The integer reference: what every tensor of a network must be, in plain numpy."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,9 @@ def linear_sums(layer: Linear, codes: Array, zero_point: int) -> Array:
     return _wrap((codes.astype(np.float64) - zero_point) @ weight.T, layer.bias)
 
 
-def forward(network: Network, x: Array, threshold: int = 0) -> dict[str, Array]:
+def forward(
+    network: Network, x: Array, threshold: int | Callable[[str], int] = 0
+) -> dict[str, Array]:
     """Compute every tensor of a network.
 
     Parameters
@@ -64,7 +67,7 @@ def forward(network: Network, x: Array, threshold: int = 0) -> dict[str, Array]:
     network : Network
         With one input.
     x : float32[n, ...] or, where the network takes codes, int8 or uint8 [n, ...]
-    threshold : int
+    threshold : int, or callable from a layer's name
         Codes of layers with ReLU that exceed the zero point by at most this much become the zero
         point; 0 changes nothing.
 
@@ -89,8 +92,9 @@ def forward(network: Network, x: Array, threshold: int = 0) -> dict[str, Array]:
             else:
                 sums = linear_sums(layer, arrays[0], point)
             codes = requantise(sums, layer.multiplier, y.zero_point, layer.low, layer.high, 1)
-            if threshold and network.has_relu(layer):
-                codes = apply_threshold(codes, y.zero_point, threshold)
+            least = threshold if isinstance(threshold, int) else threshold(layer.name)
+            if least and network.has_relu(layer):
+                codes = apply_threshold(codes, y.zero_point, least)
             values[layer.output] = codes.astype(y.dtype)
         else:
             values[layer.output] = apply(network, layer, *arrays)

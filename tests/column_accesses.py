@@ -1,24 +1,33 @@
-"""Every access of a layer, told from the columns that the kernels leave behind.
+"""Every access of a wave, told from the columns that the kernels leave behind.
 
 The slow and obvious reading: one Python tuple per access.
 """
 
 from collections import Counter
 
-from firemesh.emulator.mnf import LayerRun
+from firemesh.emulator.mnf import WaveRun
 from firemesh.emulator.plan import Plan
 from firemesh.emulator.state import Burst, Event, Kind
 
 
-def accesses(plan: Plan, run: LayerRun) -> list[tuple[int, int, str, str, int, int]]:
+def accesses(plan: Plan, run: WaveRun) -> list[tuple[int, int, str, str, int, int]]:
     """Return (cycle, node, memory, op, address, size) of each access, sorted."""
-    found = list(_storage(run))
+    found = [*_storage(run), *_loaded(plan, run)]
     for p in range(plan.machine.n_pes):
         found += _event_fifo(plan, run, p)
         found += _load(plan, run, p)
         found += _mac(plan, run, p)
         found += _fire(plan, run, p)
     return sorted((int(a), int(b), c, d, int(e), int(f)) for a, b, c, d, e, f in found)
+
+
+def _loaded(plan, run):
+    if run.load is None:
+        return
+    load, width = run.load, plan.machine.pe.multipliers
+    for i, p in enumerate(load.pe):
+        yield load.read_cycle[i], 0, "dram", "read", load.dram_address[i], width
+        yield load.write_cycle[i], p + 1, "weight", "write", load.address[i], width
 
 
 def _storage(run):
@@ -53,7 +62,7 @@ def _messages(run, p):
 
 def _event_fifo(plan, run, p):
     depth, base, columns = plan.machine.pe.event_fifo, int(run.fifo_base[p]), run.columns
-    rows, shape = run.step.rows, run.step.shape
+    rows, shape = run.rows, run.wave.mapping.shape
     n_phases = shape.window.strides[0] * shape.window.strides[1]
     for i, message in enumerate(_messages(run, p)):
         address = 8 * ((base + i) % depth)
@@ -71,7 +80,7 @@ def _event_fifo(plan, run, p):
             event = run.messages.event[message]
             rank = rows.group_rank[p, event[Event.CHANNEL] // shape.group_channels]
             channel = rank * shape.group_channels + event[Event.CHANNEL] % shape.group_channels
-            entry = run.step.pointer_base[p] + channel * n_phases + event[Event.PHASE]
+            entry = run.block.pointer_base[p] + channel * n_phases + event[Event.PHASE]
             yield taken, p + 1, "pointer", "read", 4 * entry, 4
 
 
@@ -88,8 +97,8 @@ def _bursts(run, kind, p):
 
 def _touched(run, message, row):
     """Return the touched (y, x, slot, filters) of a row."""
-    event, window = run.messages.event[message], run.step.shape.window
-    for tap_y, tap_x, slot, size in run.step.rows.place[row].tolist():
+    event, window = run.messages.event[message], run.wave.mapping.shape.window
+    for tap_y, tap_x, slot, size in run.rows.place[row].tolist():
         back_y, back_x = event[Event.TAP_Y] - tap_y, event[Event.TAP_X] - tap_x
         if slot >= 0 and 0 <= back_y <= event[Event.JUMP_Y] and 0 <= back_x <= event[Event.JUMP_X]:
             yield (
@@ -114,14 +123,14 @@ def _load(plan, run, p):
     width = plan.machine.pe.multipliers
     for cycle, first, count, message in _bursts(run, Burst.LOAD, p):
         for i, row in enumerate(_rows(run, first, count, message)):
-            number = row - int(run.step.rows.first[p]) + int(run.step.row_base[p])
+            number = row - int(run.rows.first[p]) + int(run.block.row_base[p])
             yield cycle + i, p + 1, "weight", "read", number * width, width
             yield cycle + i, p + 1, "index", "read", number * 2, 2
 
 
 def _words(plan, run, p, number, slot, size, places):
     """Return the byte address of each word of filters slot..slot+size-1 at the places."""
-    mapping, pe = run.step.mapping, plan.machine.pe
+    mapping, pe = run.wave.mapping, plan.machine.pe
     for y, x in places:
         for at in range(slot - slot % pe.lanes, slot + size, pe.lanes):
             module, word = mapping.word(number, at, y, x)
@@ -135,7 +144,7 @@ def _mac(plan, run, p):
         for i, row in enumerate(_rows(run, first, count, message)):
             wanted = Counter()
             for y, x, slot, size in _touched(run, message, row):
-                number, at = divmod(slot, run.step.mapping.filters)
+                number, at = divmod(slot, run.wave.mapping.filters)
                 for address in _words(plan, run, p, number, at, size, [(y, x)]):
                     bank = address // pe.psum_bank_bytes
                     later = wanted[bank] if is_linear else 0
@@ -147,14 +156,14 @@ def _mac(plan, run, p):
 
 
 def _fire(plan, run, p):
-    fire, pe, filters = run.fire, plan.machine.pe, run.step.mapping.filters
+    fire, pe, filters = run.fire, plan.machine.pe, run.wave.mapping.filters
     n_steps = len(fire.step_first) - 1
     for cycle, first, count, _ in _bursts(run, Burst.FIRE, p):
         for i in range(count):
             chunk, step = divmod(first + i, n_steps)
             slot, size = map(int, fire.chunk[chunk])
             if step == 0:
-                address = 4 * (int(run.step.bias_base[p]) + slot)
+                address = 4 * (int(run.block.bias_base[p]) + slot)
                 yield cycle + i, p + 1, "bias", "read", address, 4 * size
             places = fire.step[fire.step_first[step] : fire.step_first[step + 1]].tolist()
             number, slot = divmod(slot, filters)

@@ -32,7 +32,8 @@ def run(case, inputs=None, noc=None):
     noc = noc or Interconnect(mesh.width, mesh.height, buffer_flits=depth)
     taken = np.zeros(plan.machine.n_pes, np.int64)
     inputs = stored_input(case) if inputs is None else inputs
-    return mnf.run_layer(plan, plan.steps[0], noc, inputs, 0, taken)
+    (wave,) = mnf.Layer(plan, plan.steps[0], noc, inputs, 0, taken).waves()
+    return wave
 
 
 def expected(case):
@@ -45,7 +46,7 @@ def digits_runs(name="digits", frames=2, **changes):
     emulation = Emulation(firemesh.load(name), machine("mnf-22nm").replace(**changes))
     for frame in emulation.frames(firemesh.images(name, frames)[0]):
         for layer in frame.runs:
-            if isinstance(layer, mnf.LayerRun):
+            if isinstance(layer, mnf.WaveRun):
                 yield emulation.plan, layer
 
 
@@ -208,7 +209,7 @@ def test_an_end_of_data_that_overtakes_its_events_is_borne():
     for frame in emulation.frames(images):
         outputs.append(frame.output)
         for layer in frame.runs:
-            if isinstance(layer, mnf.LayerRun):
+            if isinstance(layer, mnf.WaveRun):
                 for node in range(1, 12):
                     got = layer.columns.received_packet[node, : layer.columns.received[node]]
                     kinds = layer.packets.kind[got]
@@ -241,8 +242,8 @@ def test_two_runs_leave_identical_columns(case):
 
 def test_column_tables_that_fill_up_are_grown_without_a_trace(monkeypatch):
     whole = [(layer.cycle1, accesses(plan, layer)) for plan, layer in digits_runs(frames=1)]
-    make = mnf._columns
-    monkeypatch.setattr(mnf, "_columns", lambda pes, messages, _: make(pes, messages, 1))
+    make = mnf.empty_columns
+    monkeypatch.setattr(mnf, "empty_columns", lambda pes, messages, _: make(pes, messages, 1))
     monkeypatch.setattr(mnf, "SLICE_CYCLES", 37)
     grown = [(layer.cycle1, accesses(plan, layer)) for plan, layer in digits_runs(frames=1)]
     assert grown == whole

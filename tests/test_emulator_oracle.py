@@ -62,7 +62,7 @@ def run_both(case: Case, frames: int = 1):
         tuple(map(int, e)) for e in zip(channel, y, x, inputs.code, inputs.address, strict=True)
     ]
     for _ in range(frames):
-        run = mnf.run_layer(plan, step, noc, inputs, cycle, taken)
+        (run,) = mnf.Layer(plan, step, noc, inputs, cycle, taken).waves()
         base = plan.regions[step.output]
         if state is not None:
             for memory in (state.row_base, state.pointer_base, state.bias_base):

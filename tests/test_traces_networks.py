@@ -10,7 +10,7 @@ from column_accesses import accesses as column_accesses
 from test_traces_oracle import expanded
 
 import firemesh
-from firemesh.emulator.mnf import LayerRun
+from firemesh.emulator.mnf import WaveRun
 from firemesh.emulator.recorder import Recorder
 from firemesh.emulator.run import Emulation, Tally, recording
 from firemesh.traces import writer
@@ -58,7 +58,7 @@ def test_a_networks_trace_is_what_its_layers_did(seed, tmp_path):
     emulation, frames, result = record(network, images, described, tmp_path / "run.h5")
     wanted = []
     for run in (run for frame in frames for run in frame.runs):
-        is_mnf = isinstance(run, LayerRun)
+        is_mnf = isinstance(run, WaveRun)
         wanted += column_accesses(emulation.plan, run) if is_mnf else host_accesses(run)
     with firemesh.open_trace(tmp_path / "run.h5") as trace:
         assert verify(trace).problems == []

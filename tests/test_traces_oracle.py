@@ -8,7 +8,7 @@ from small_layers import cases
 from test_emulator_oracle import run_both
 
 from firemesh.emulator.recorder import Recorder
-from firemesh.emulator.result import of_mnf
+from firemesh.emulator.result import of_wave
 from firemesh.traces.reader import open_trace
 from firemesh.traces.verify import verify
 
@@ -22,7 +22,7 @@ def record(plan, runs, path, **options):
     about = ABOUT | {"frames": len(runs)}
     recorder = Recorder(plan, path, about, **options)
     for frame, run in enumerate(runs):
-        recorder.add(frame, run, of_mnf(run))
+        recorder.add(frame, run, of_wave(run))
     recorder.finish({})
 
 

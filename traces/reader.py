@@ -347,18 +347,22 @@ class Trace(TraceFile):
         memory = number_of(self.memories, "psum", "memory")
         items = self._tables.items[self._tables.items["memory"] == memory]
         words = int(self.table("memories")["bytes"][memory]) // WORD_BYTES
+        psum = np.zeros(words, np.int32)
         for number in self._segment_numbers(frame, {layer_id}):
+            weights = self._weights(layer_id, int(self.segments["wave"][number]), unit_id)
             parts = psum_blocks(
                 self._segment(int(number)), self._shapes("psum", None), items, layer_id, unit_id,
-                *self._weights(layer_id, unit_id), words,
+                *weights, psum,
             )  # fmt: skip
             while (part := self._guard(lambda: next(parts, None))) is not None:  # noqa: B023
                 yield part
 
-    def _weights(self, layer: int, unit: int) -> tuple[NDArray[Any], int]:
-        """Return a PE's weights of a layer, and the address of the first."""
-        rows = self.table("weights/rows")
-        mine = np.flatnonzero((rows["layer"] == layer) & (rows["unit"] == unit))
+    def _weights(self, layer: int, wave: int, unit: int) -> tuple[NDArray[Any], int]:
+        """Return a PE's weights in a wave, and the address of the first."""
+        rows, waves = self.table("weights/rows"), self.table("waves")
+        block = waves["block"][(waves["layer"] == layer) & (waves["wave"] == wave)]
+        is_mine = (rows["layer"] == layer) & (rows["unit"] == unit)
+        mine = np.flatnonzero(is_mine & np.isin(rows["block"], block))
         if not len(mine):
             return np.zeros(0, np.int16), 0
         first, count = (int(rows[name][mine[0]]) for name in ("first", "count"))

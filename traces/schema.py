@@ -12,7 +12,7 @@ import numpy as np
 from .errors import TraceError
 
 SCHEMA = "firemesh-trace"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 OPS = ("read", "write")
 NETWORK_MEMORIES = ("noc_inject", "noc_eject")
@@ -111,9 +111,23 @@ TABLES: dict[str, Fields] = {
         ("output", TEXT),
         ("output_address", "<u8"),
     ],
+    "waves": [
+        ("layer", "<u2"),
+        ("wave", "<u2"),
+        ("channel_wave", "<u2"),
+        ("block", "<u2"),
+        ("first_channel", "<u4"),
+        ("end_channel", "<u4"),
+        ("first_row", "<u4"),
+        ("end_row", "<u4"),
+        ("first_output", "<u4"),
+        ("end_output", "<u4"),
+        ("fires", "u1"),
+    ],
     "filter_groups": [
         ("layer", "<u2"),
         ("unit", "<u2"),
+        ("channel_wave", "<u2"),
         ("number", "<u4"),
         ("conv_group", "<u4"),
         ("first", "<u4"),
@@ -192,6 +206,7 @@ TABLES: dict[str, Fields] = {
     ],
     "weights/rows": [
         ("layer", "<u2"),
+        ("block", "<u2"),
         ("unit", "<u2"),
         ("address", "<u8"),
         ("first", "<u8"),

@@ -74,7 +74,7 @@ def psum_blocks(
     unit: int,
     weight: Array,
     base: int,
-    words: int,
+    psum: NDArray[np.int32],
 ) -> Iterator[tuple[Array, NDArray[np.int32]]]:
     """Yield a unit's psum accesses of a segment in storage order, and the values that they move.
 
@@ -90,8 +90,8 @@ def psum_blocks(
         The unit's weights of the layer.
     base : int
         Address of the first.
-    words : int
-        int32 words of the psum memory.
+    psum : int32[words]
+        The psum memory; changed.
 
     Yields
     ------
@@ -105,7 +105,6 @@ def psum_blocks(
     DamageError
         When an address lies outside its memory.
     """
-    psum = np.zeros(words, np.int32)
     names = ("operand", "operand_a_step", "operand_step")
     operand = np.stack([items[name] for name in names], axis=1).astype(np.int64)
     lanes, op = int(items["size"].max(initial=0)) // WORD_BYTES, items["op"].astype(np.int64)

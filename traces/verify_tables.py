@@ -79,6 +79,7 @@ def _check_numbers(trace: Trace, report: Report) -> None:
         ("links", "target"): len(trace.units),
         ("segments", "layer"): len(trace.layers),
         ("lists", "stream"): len(trace.table("streams")),
+        ("waves", "layer"): len(trace.layers),
         ("filter_groups", "layer"): len(trace.layers),
         ("filter_groups", "unit"): len(trace.units),
         ("weights/rows", "layer"): len(trace.layers),
@@ -92,7 +93,8 @@ def _check_numbers(trace: Trace, report: Report) -> None:
 
 def _check_weights(trace: Trace, report: Report) -> None:
     rows, is_pe = trace.table("weights/rows"), trace.table("units")["kind"] == b"pe"
-    place = rows["layer"].astype(np.int64) << 16 | rows["unit"]
+    place = rows["layer"].astype(np.int64) << 32 | rows["block"].astype(np.int64) << 16
+    place |= rows["unit"]
     count = rows["count"].astype(np.int64)
     if (
         (rows["first"] != np.cumsum(count) - count).any()
@@ -128,6 +130,25 @@ def _check_groups(trace: Trace, report: Report) -> None:
         is_whole = size.sum() == layers["filters"][layer]
         if not is_whole or (own["first"] != np.cumsum(size) - size).any():
             report.add(f"filter_groups: those of {trace.layers[layer]} are not its filters")
+
+
+def _check_waves(trace: Trace, report: Report) -> None:
+    """Check that waves are in order and lie inside their layers, and that segments are of them."""
+    waves, layers, segments = trace.table("waves"), trace.table("layers"), trace.segments
+    place = waves["layer"].astype(np.int64) << 16 | waves["wave"]
+    if (np.diff(place) <= 0).any():
+        report.add("waves: they are not in order")
+    of = layers[waves["layer"]]
+    for name, limit in (("row", of["ofmap_height"]), ("channel", of["channels"])):
+        first, end = waves[f"first_{name}"], waves[f"end_{name}"]
+        if ((first >= end) | (end > limit)).any():
+            report.add(f"waves: one has {name}s that its layer does not have")
+    if (waves["first_output"] >= waves["end_output"]).any():
+        report.add("waves: one has no outputs")
+    on_pes = layers["mode"][segments["layer"]] == b"mnf"
+    of_segment = segments["layer"].astype(np.int64) << 16 | segments["wave"]
+    if not np.isin(of_segment[on_pes], place).all():
+        report.add("segments: one is of a wave that does not exist")
 
 
 def _check_segments(trace: Trace, report: Report) -> None:

@@ -1,0 +1,80 @@
+"""Weights that came in before a wave, as lists of a trace."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..traces.lists import Lists, Rule
+from .loading import Load
+from .patterns import READ, WRITE, Item, Patterns
+from .state import Kind, Memory
+from .streams import NOC_EJECT, NOC_INJECT, Stream, constant, door_patterns, steps
+
+Ints = NDArray[np.int64]
+
+
+class LoadLists:
+    """Makes the lists of a load, from DRAM to the weight SRAMs.
+
+    Parameters
+    ----------
+    load : Load
+    cycle0 : int
+        The wave's first cycle.
+    width : int
+        Bytes of a weight row.
+    patterns : Patterns
+    lists : Lists
+        To fill.
+    """
+
+    def __init__(
+        self, load: Load, cycle0: int, width: int, patterns: Patterns, lists: Lists
+    ) -> None:
+        self._load, self._cycle0, self._width = load, cycle0, width
+        self._patterns, self._lists = patterns, lists
+
+    def make(self) -> None:
+        """Fill the lists."""
+        load, lists = self._load, self._lists
+        read = self._patterns.single(Item(Memory.DRAM, READ, self._width))
+        lists.add(
+            Stream.WEIGHT_READ, [0], len(load.pe), Rule(least=1),
+            {"base": load.dram_address, "pattern": read},
+            steps(load.read_cycle - self._cycle0)[None],
+        )  # fmt: skip
+        send = lists.add(
+            Stream.WEIGHT_SEND, [0], len(load.arrived), Rule(least=1, step=1),
+            {"kind": int(Kind.WEIGHTS), "pattern": self._door(NOC_INJECT), "base": 0},
+            steps(load.packets.created - self._cycle0)[None],
+        )  # fmt: skip
+        self._arrive(send)
+        self._write()
+
+    def _door(self, door: int) -> NDArray[np.int64] | int:
+        return door_patterns(self._patterns, door, self._load.packets.flits)
+
+    def _arrive(self, send: int) -> None:
+        load = self._load
+        packet = np.arange(len(load.arrived))
+        pe = load.pe[load.packets.item]
+        held = np.bincount(pe)
+        pes = np.flatnonzero(held)
+        self._lists.add_each(
+            Stream.WEIGHT_ARRIVE, pes + 1, held[pes], Rule(step=1),
+            {"of": packet, "base": 0, "pattern": self._door(NOC_EJECT)},
+            load.arrived - load.packets.created, np.full(len(pes), send),
+        )  # fmt: skip
+
+    def _write(self) -> None:
+        load = self._load
+        held = np.bincount(load.pe)
+        pes = np.flatnonzero(held)
+        cycles = load.write_cycle - self._cycle0
+        slack = steps(cycles)
+        first = (np.cumsum(held) - held)[pes]
+        slack[first] = cycles[first]
+        write = self._patterns.single(Item(Memory.WEIGHT, WRITE, self._width))
+        self._lists.add_each(
+            Stream.WEIGHT_WRITE, pes + 1, held[pes], Rule(least=1),
+            {"base": load.address, "pattern": constant(np.array([write]))}, slack,
+        )  # fmt: skip

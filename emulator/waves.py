@@ -1,0 +1,280 @@
+"""Waves: which filters, input channels and ofmap rows of a layer the PEs work on at a time.
+
+A layer whose psums do not fit the accumulate SRAMs runs in several waves. A wave holds some filter
+groups of each PE (a channel wave) and one band of ofmap rows, the same in all PEs. Where the weight
+SRAMs do not hold the rows of a channel wave, it takes one wave for each chunk of input channels.
+Source: "Multiply-and-Fire (MNF)", section 5.3, which names the limits but no rule.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..encoders.events import axis_reach
+from .machine import Machine
+from .mapping import Mapping, row_cycles
+from .shape import ConvShape, Pool
+
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Band:
+    """A band of ofmap rows.
+
+    Parameters
+    ----------
+    rows : (int, int)
+        Half-open range of psum rows that the PEs hold.
+    outputs : (int, int)
+        Half-open range of output rows, after the fused pool, that the wave fires.
+    """
+
+    rows: Range
+    outputs: Range
+
+
+@dataclass(frozen=True)
+class Wave:
+    """What the PEs work on at a time.
+
+    Parameters
+    ----------
+    number : int
+        Of the layer's waves.
+    block : int
+        Of the layer's blocks of weights.
+    band : Band
+    channels : (int, int)
+        Half-open range of input channels of each convolution group.
+    mapping : Mapping
+        Of the wave's filter groups; its ofmap is the band.
+    pool : Pool
+        As seen from the band's first row.
+    begins, fires : bool
+        Whether psums begin with 0, and whether the wave ends with the fire phase.
+    """
+
+    number: int
+    block: int
+    band: Band
+    channels: Range
+    mapping: Mapping
+    pool: Pool
+    begins: bool
+    fires: bool
+
+
+def bands(shape: ConvShape, pool: Pool, n_outputs: int, height: int) -> list[Band]:
+    """Cut a layer into bands of ``height`` output rows.
+
+    Rows that two bands need lie in both; every row lies in one.
+    """
+    firsts = list(range(0, n_outputs, height))
+    begins = [min(pool.covered(0, y, shape.window.ofmap[0])) for y in firsts]
+    begins[0] = 0
+    found = []
+    for i, first in enumerate(firsts):
+        last = min(first + height, n_outputs)
+        end = shape.window.ofmap[0]
+        if last < n_outputs:
+            rows = range(first, last)
+            covered = max(max(pool.covered(0, y, shape.window.ofmap[0])) for y in rows) + 1
+            end = max(covered, begins[i + 1])
+        found.append(Band((begins[i], end), (first, last)))
+    return found
+
+
+def of_band(shape: ConvShape, band: Band) -> ConvShape:
+    """Return the layer as seen from a band: its ofmap is the band, its rows count from it."""
+    window = shape.window
+    top = window.pads[0] - window.strides[0] * band.rows[0]
+    ofmap = (band.rows[1] - band.rows[0], window.ofmap[1])
+    return replace(shape, window=window._replace(pads=(top, window.pads[1]), ofmap=ofmap))
+
+
+def pool_of_band(pool: Pool, band: Band) -> Pool:
+    """Return the pooling window as seen from a band."""
+    top = pool.pads[0] + band.rows[0] - pool.strides[0] * band.outputs[0]
+    return replace(pool, pads=(top, pool.pads[1]))
+
+
+def of_groups(mapping: Mapping, first: int, end: int) -> Mapping:
+    """Return the mapping of each PE's filter groups ``first`` to ``end``, numbered from 0."""
+    groups = tuple(
+        replace(group, number=group.number - first)
+        for group in mapping.groups
+        if first <= group.number < end
+    )
+    return replace(mapping, groups=groups)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a layer is cut into waves.
+
+    Parameters
+    ----------
+    groups : int
+        Filter groups of a PE in a wave, at most.
+    height : int
+        Output rows of a band, at most.
+    cycles : Fraction
+        Estimated.
+    n_waves : int
+        Channel waves times bands.
+    """
+
+    groups: int
+    height: int
+    cycles: Fraction
+    n_waves: int
+
+
+class Cutter:
+    """Tells what the ways to cut a layer cost, from shapes alone.
+
+    Parameters
+    ----------
+    mapping : Mapping
+        The layer's, whole.
+    pool : Pool
+    n_outputs : int
+        Output rows, after the fused pool.
+    machine : Machine
+    counts : int64[filter groups, channels], optional
+        Weight rows, where they come in wave by wave; else they cost nothing and fit.
+    """
+
+    def __init__(
+        self,
+        mapping: Mapping,
+        pool: Pool,
+        n_outputs: int,
+        machine: Machine,
+        counts: NDArray[np.int64] | None = None,
+    ) -> None:
+        self._mapping, self._pool, self._machine = mapping, pool, machine
+        self._n_outputs, self._counts = n_outputs, counts
+
+    @cached_property
+    def heights(self) -> list[int]:
+        """Heights of bands, one for each number of bands that there can be."""
+        return sorted({-(-self._n_outputs // n) for n in range(1, self._n_outputs + 1)})
+
+    def words(self, groups: int, height: int) -> int:
+        """Return the words that so many filter groups take in a bank, in the highest band."""
+        shape = self._mapping.shape
+        return groups * max(
+            self._mapping.on(of_band(shape, band)).group_words for band in self._bands(height)
+        )
+
+    def cuts(self) -> Iterator[Cut]:
+        """Yield every cut that fits the psum banks and the weight SRAMs."""
+        limit = self._machine.pe.bank_words
+        most = self._mapping.most_groups
+        loads = {groups: self._loads(groups) for groups in range(1, most + 1)}
+        for height in self.heights:
+            words = self.words(1, height)
+            for groups, load in loads.items():
+                if groups * words > limit:
+                    break
+                if load is not None:
+                    yield self._cut(groups, height, load)
+
+    def _bands(self, height: int) -> list[Band]:
+        return bands(self._mapping.shape, self._pool, self._n_outputs, height)
+
+    def _cut(self, groups: int, height: int, load: tuple[int, int]) -> Cut:
+        found = self._bands(height)
+        waves = range(0, self._mapping.most_groups, groups)
+        multiply = [self._multiply(band) for band in found]
+        cycles = Fraction(load[0] + load[1] * len(found))
+        for first in waves:
+            part = of_groups(self._mapping, first, first + groups)
+            holders = sum(1 for pes in part.holders if pes)
+            share = Fraction(part.most_groups, self._mapping.most_groups)
+            for band, (events, rows) in zip(found, multiply, strict=True):
+                injected = Fraction(events * holders, self._mapping.shape.groups)
+                cycles += max(injected, rows * share) + self._fire(part.most_groups, band)
+        return Cut(groups, height, cycles, len(waves) * len(found))
+
+    def _multiply(self, band: Band) -> tuple[int, Fraction]:
+        """Return a dense input's events of a band, and the rows of the PE with the most."""
+        shape = self._mapping.shape
+        size = (shape.height, shape.width)
+        reached = [
+            int(axis_reach(np.arange(size[axis]), shape.window, axis, limits).is_event.sum())
+            for axis, limits in ((0, band.rows), (1, None))
+        ]
+        events = shape.channels * reached[0] * reached[1]
+        return events, events * row_cycles(self._mapping)
+
+    def _fire(self, groups: int, band: Band) -> int:
+        """Return the scan steps of a PE with so many filter groups."""
+        mapping, pe = self._mapping, self._machine.pe
+        width = min(pe.fire_lanes, mapping.filters)
+        steps = (band.rows[1] - band.rows[0]) * mapping.shape.window.ofmap[1]
+        if pe.fire_lanes == pe.multipliers and pe.modules > 1:
+            steps = mapping.on(of_band(mapping.shape, band)).group_words
+        return groups * -(-mapping.filters // width) * steps
+
+    def _loads(self, groups: int) -> tuple[int, int] | None:
+        """Return the flits of weights that come in once, and those that come for every band.
+
+        None when a PE does not hold one channel's rows of so many filter groups.
+        """
+        if self._counts is None:
+            return 0, 0
+        pe, noc = self._machine.pe, self._machine.noc
+        flits = [0, 0]
+        for first in range(0, self._mapping.most_groups, groups):
+            held = held_rows(self._mapping, self._counts, first, first + groups)
+            if held.max(initial=0) > pe.weight_rows:
+                return None
+            size = -(-int(held.sum()) * pe.multipliers * 8 // noc.flit_bits)
+            flits[int(held.sum(axis=1).max() > pe.weight_rows)] += size
+        return flits[0], flits[1]
+
+
+def held_rows(
+    mapping: Mapping, counts: NDArray[np.int64], first: int, end: int
+) -> NDArray[np.int64]:
+    """Return int64[n_pes, channels]: rows of each PE's filter groups ``first`` to ``end``."""
+    held = np.zeros((mapping.n_pes, counts.shape[1]), np.int64)
+    for group, rows in zip(mapping.groups, counts, strict=True):
+        if first <= group.number < end:
+            held[group.pe] += rows
+    return held
+
+
+def best_cut(cutter: Cutter) -> Cut | None:
+    """Return the cut with the fewest estimated cycles; None when nothing fits.
+
+    Of equal ones that with the fewest waves, then with the most filter groups.
+    """
+    return min(cutter.cuts(), key=lambda cut: (cut.cycles, cut.n_waves, -cut.groups), default=None)
+
+
+def chunks(counts: NDArray[np.int64], limit: int) -> list[Range]:
+    """Cut input channels into chunks whose rows fit every PE.
+
+    Parameters
+    ----------
+    counts : int64[n_pes, channels]
+        Rows.
+    limit : int
+        Rows that a PE holds; no channel has more.
+    """
+    total = np.concatenate([np.zeros((len(counts), 1), np.int64), counts.cumsum(axis=1)], axis=1)
+    found, first, n = [], 0, counts.shape[1]
+    while first < n:
+        fits = [np.searchsorted(row, row[first] + limit, side="right") - 1 for row in total]
+        end = max(first + 1, min(int(np.min(fits)), n))
+        found.append((first, end))
+        first = end
+    return found
