@@ -116,7 +116,7 @@ def check_accesses(plan, layer):
         counted[node, memory, op, "bytes"] += size
     for (_, _, memory, _, _), times in used.items():
         assert times == 1 or (memory == "psum" and pe.weights == "ideal")
-    names = ("storage", "event_fifo", "pointer", "index", "weight", "psum", "bias")
+    names = [kind.name.lower() for kind in Memory]
     for (node, memory, op), n in np.ndenumerate(layer.columns.counts):
         key = (node, names[memory], ("read", "write")[op])
         assert counted[key] == n
