@@ -1,1 +1,1 @@
-"""Tensors in the machine's form: events, and their sizes in bits."""
+"""Tensors in the machine's form: events, sparse formats, and their sizes in bits."""
