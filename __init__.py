@@ -9,6 +9,7 @@ __all__ = [
     "Result",
     "Trace",
     "TraceError",
+    "formats",
     "images",
     "load",
     "machine",
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from .emulator.formats import formats
     from .emulator.machine import Machine, machine
     from .emulator.result import Result
     from .emulator.run import run
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from .traces.reader import Trace, open_trace, sample_trace
 
 _WHERE = {
+    "formats": "emulator.formats",
     "Machine": "emulator.machine",
     "machine": "emulator.machine",
     "Result": "emulator.result",

@@ -18,6 +18,7 @@ from .. import __version__
 try:
     import typer
 
+    from .cli_formats import formats
     from .cli_trace import traces
     from .console import console, group, progress, show_help, waiting
 except KeyboardInterrupt:
@@ -45,6 +46,7 @@ models = group("Networks of the zoo.")
 app.add_typer(machines, name="machines")
 app.add_typer(models, name="models")
 app.add_typer(traces, name="trace")
+app.command()(formats)
 
 
 def _version(wanted: bool) -> None:

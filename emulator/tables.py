@@ -13,6 +13,7 @@ from .shape import weights
 from .slots import BUSY, LABELS, Cause
 
 if TYPE_CHECKING:
+    from .formats import TensorSizes
     from .result import Result
 
 SI = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
@@ -131,6 +132,37 @@ def network_table(network: Network) -> Table:
             percent(kept / size) if size else "",
             f"{network.macs(layer):,}" if size else "",
         )
+    return table
+
+
+def formats_table(title: str, rows: Sequence["TensorSizes"], is_total: bool) -> Table:
+    """Return sizes by format with a star at the smallest.
+
+    Parameters
+    ----------
+    title : str
+    rows : sequence of TensorSizes
+        At least one.
+    is_total : bool
+        Whether to tell bits of whole tensors instead of bits per value.
+    """
+    from .formats import total
+
+    lines = [*rows, total(rows)] if len(rows) > 1 else rows
+    names = list(dict.fromkeys(name for row in rows for name in row.bits))
+    table = _table(title, ("layer", "shape"), ("dens.", *(n.replace("_", "\n") for n in names)))
+
+    def cell(row: "TensorSizes", name: str) -> str:
+        if name not in row.bits:
+            return "-"
+        of_each = row.bits[name] / row.values
+        text = f"{of_each:.1f}" if of_each >= 10 else f"{of_each:.2f}"
+        text = si(row.bits[name], "b") if is_total else text
+        return f"*{text}" if name in row.smallest else text
+
+    for row in lines:
+        shape = "x".join(str(n) for n in row.shape)
+        table.add_row(row.layer, shape, f"{row.density:.2f}", *(cell(row, n) for n in names))
     return table
 
 

@@ -73,14 +73,14 @@ def test_product_code_imports_the_package_relatively(path):
             assert name.split(".")[0] not in {"firemesh", "tests", *ALLOWED}
 
 
-def test_only_the_check_and_the_training_tool_read_the_reference():
+def test_only_the_check_the_training_tool_and_the_sizes_of_formats_read_the_reference():
     readers = {
         str(path.relative_to(ROOT))
         for path in MODULES
         for is_relative, name in imported(path)
         if is_relative and f"{name}.".startswith("models.reference.")
     }
-    assert readers == {"emulator/check.py", "models/train_digits.py"}
+    assert readers == {"emulator/check.py", "emulator/formats.py", "models/train_digits.py"}
 
 
 def test_only_the_recorder_writes_traces():
@@ -207,8 +207,8 @@ def test_importing_firemesh_imports_neither_numba_nor_numpy_nor_any_part_of_it()
 
 
 def test_every_public_name_is_there():
-    names = ["Machine", "Network", "Result", "Trace", "TraceError", "images", "load", "machine",
-             "open_trace", "run", "sample_trace"]  # fmt: skip
+    names = ["Machine", "Network", "Result", "Trace", "TraceError", "formats", "images", "load",
+             "machine", "open_trace", "run", "sample_trace"]  # fmt: skip
     assert firemesh.__all__ == names
     assert [getattr(firemesh, name).__name__ for name in names] == names
 
