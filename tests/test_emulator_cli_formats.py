@@ -1,6 +1,7 @@
 """``firemesh formats``: sizes of real tensors, the same from Python, mistakes told."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,18 @@ def test_weights_are_the_networks_and_pruned_rows_are_no_entries(capsys):
             assert row.density == (weight != points).mean()
             assert row.bits["bitmap"] == weight.size + 8 * (weight != points).sum()
             assert table[layer.name][1] == f"{row.density:.2f}"
+
+
+def test_weights_are_entries_where_they_differ_from_the_zero_point_of_their_filter():
+    net = firemesh.load("digits-pruned")
+    conv = next(layer for layer in net.layers if layer.name == "conv2")
+    points = np.arange(len(conv.weight), dtype=np.int32) + 100
+    shifted = np.clip(conv.weight.astype(int) + points[:, None, None, None], 0, 255)
+    moved = replace(conv, weight=shifted.astype(np.uint8), weight_zero_point=points)
+    layers = tuple(moved if layer is conv else layer for layer in net.layers)
+    other = Network("moved", layers, net.tensors, net.inputs, net.outputs)
+    assert (conv.weight_zero_point == 0).all()
+    assert firemesh.formats(other, weights=True) == firemesh.formats(net, weights=True)
 
 
 def test_progress_counts_the_frames():
