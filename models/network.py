@@ -250,8 +250,8 @@ class Network:
                 state.update(f"\0{field.name}=".encode())
                 if isinstance(value, np.ndarray):
                     state.update(f"{value.dtype.name}{value.shape}".encode())
-                    little = value.astype(value.dtype.newbyteorder("<"))
-                    state.update(little.tobytes())
+                    little = value.astype(value.dtype.newbyteorder("<"), copy=False)
+                    state.update(np.ascontiguousarray(little).reshape(-1).view(np.uint8).data)
                 else:
                     state.update(repr(value).encode())
         tensors = sorted(self.tensors.values(), key=lambda tensor: tensor.name)

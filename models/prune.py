@@ -4,7 +4,6 @@ A weight row is what a PE reads in one cycle. It feeds all multipliers at once, 
 skips zero weights only where whole rows are gone.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd
@@ -112,24 +111,44 @@ def weight_rows(
     ValueError
         If a parameter is not positive, or the groups do not divide the filters.
     """
+    c = shape[1]
+    of_filter, tiles, pe = _grid(shape, filters_per_group, tile, pes, strides, dilations, groups)
+    count = int(tiles.max()) + 1
+    row = (of_filter[:, None] * c + np.arange(c))[:, :, None, None] * count + tiles
+    return Rows(row.reshape(shape), *_holders(pe, groups, c, count))
+
+
+def _grid(
+    shape: tuple[int, ...],
+    filters_per_group: int,
+    tile: tuple[int, int],
+    pes: int,
+    strides: tuple[int, int],
+    dilations: tuple[int, int],
+    groups: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return filter group of each filter, tile of each kernel position, PE of each filter group."""
     if min(filters_per_group, *tile, pes, *strides, *dilations, groups, *shape) < 1:
         raise ValueError(
             f"weight_rows: sizes must be positive, got shape {shape}, F {filters_per_group}, "
             f"tile {tile}, pes {pes}, strides {strides}, dilations {dilations}, groups {groups}"
         )
-    k, c, r, s = (*shape, 1, 1)[:4]
+    k, _, r, s = (*shape, 1, 1)[:4]
     if k % groups:
         raise ValueError(f"weight_rows.groups: must divide the {k} filters, got {groups}")
     of_filter, pe = filter_groups(k, groups, filters_per_group, pes)
     tile_y = kernel_tiles(r, tile[0], strides[0], dilations[0])
     tile_x = kernel_tiles(s, tile[1], strides[1], dilations[1])
-    tiles = tile_y[:, None] * (int(tile_x.max()) + 1) + tile_x
-    count = int(tiles.max()) + 1
-    row = (of_filter[:, None] * c + np.arange(c))[:, :, None, None] * count + tiles
-    per_group = pe.size // groups
-    first_channel = np.arange(pe.size) // per_group * c
-    channel = np.repeat(first_channel[:, None] + np.arange(c), count, axis=1).reshape(-1)
-    return Rows(row.reshape(shape), np.repeat(pe, c * count), channel)
+    return of_filter, tile_y[:, None] * (int(tile_x.max()) + 1) + tile_x, pe
+
+
+def _holders(
+    pe: NDArray[np.int64], groups: int, channels: int, tiles: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return PE and input channel of every row."""
+    first = np.arange(pe.size) // (pe.size // groups) * channels
+    channel = np.repeat(first[:, None] + np.arange(channels), tiles, axis=1).reshape(-1)
+    return np.repeat(pe, channels * tiles), channel
 
 
 def prune_rows(
@@ -186,33 +205,43 @@ def prune_rows(
             f"prune_rows.score: must have the weight's shape {weight.shape}, got {score.shape}"
         )
     shape = tuple(weight.shape)
-    rows = weight_rows(shape, filters_per_group, tile, pes, strides, dilations, groups)
-    n_rows = rows.pe.size
+    of_filter, tiles, held = _grid(shape, filters_per_group, tile, pes, strides, dilations, groups)
+    n_tiles = int(tiles.max()) + 1
+    pe, channel = _holders(held, groups, shape[1], n_tiles)
     rank: NDArray[np.float64]
     if score is None:
-        rank = np.random.default_rng(seed).permutation(n_rows).astype(np.float64)
+        rank = np.random.default_rng(seed).permutation(pe.size).astype(np.float64)
     else:
-        sums = np.bincount(rows.row.reshape(-1), score.reshape(-1).astype(np.float64), n_rows)
+        row = weight_rows(shape, filters_per_group, tile, pes, strides, dilations, groups).row
+        sums = np.bincount(row.reshape(-1), score.reshape(-1).astype(np.float64), pe.size)
         rank = -sums.astype(np.float64)
-    is_kept = np.zeros(n_rows, np.bool_)
-    pools = [(np.arange(n_rows), 0, n_rows)] if rule == "random" else _pools(rows)
-    for members, before, after in pools:
-        count = int(share * after) - int(share * before)
-        order = np.argsort(rank[members], kind="stable")
-        is_kept[members[order[:count]]] = True
-    mask: NDArray[np.bool_] = is_kept[rows.row]
+    if rule == "random":
+        is_kept = np.zeros(pe.size, np.bool_)
+        is_kept[np.argsort(rank, kind="stable")[: int(share * pe.size)]] = True
+    else:
+        is_kept = _balanced(rank, pe, channel, share)
+    # by filter group, then by filter: an index per weight would take eight times the weights
+    of_group = is_kept.reshape(held.size, shape[1], n_tiles)[:, :, tiles]
+    mask: NDArray[np.bool_] = of_group[of_filter].reshape(shape)
     return mask
 
 
-def _pools(rows: Rows) -> Iterator[tuple[NDArray[np.int64], int, int]]:
-    """Yield the rows of each (PE, channel) and the PE's rows before and after that channel."""
-    order = np.lexsort((rows.channel, rows.pe))
-    keys = np.stack([rows.pe[order], rows.channel[order]])
-    starts = np.flatnonzero(np.any(np.diff(keys, prepend=-1) != 0, axis=0))
-    before, pe = 0, -1
-    for start, stop in zip(starts, [*starts[1:], order.size], strict=True):
-        if keys[0, start] != pe:
-            pe, before = keys[0, start], 0
-        members = order[start:stop]
-        yield members, before, before + members.size
-        before += members.size
+def _balanced(
+    rank: NDArray[np.float64], pe: NDArray[np.int64], channel: NDArray[np.int64], share: Fraction
+) -> NDArray[np.bool_]:
+    """Return the rows of least rank, as many of each (PE, channel) as ``prune_rows`` says."""
+    pool = pe * (int(channel.max()) + 1) + channel
+    order = np.argsort(rank, kind="stable")
+    order = order[np.argsort(pool[order], kind="stable")]
+    starts = np.flatnonzero(np.diff(pool[order], prepend=-1))
+    stops = np.append(starts[1:], order.size)
+    held = pe[order[starts]]
+    first = starts[np.searchsorted(held, held)]  # of the PE's rows
+    above, below = share.numerator, share.denominator
+    until = [int(n) * above // below for n in stops - first]
+    before = [int(n) * above // below for n in starts - first]
+    count = np.array(until) - np.array(before)
+    place = np.arange(order.size) - np.repeat(starts, stops - starts)
+    is_kept = np.zeros(order.size, np.bool_)
+    is_kept[order[place < np.repeat(count, stops - starts)]] = True
+    return is_kept

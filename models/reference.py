@@ -13,6 +13,8 @@ from .requantise import apply_threshold, requantise
 
 Array = NDArray[Any]
 
+_FILTERS = 256  # of a fully connected layer that are float64 at a time: memory
+
 
 def conv_sums(layer: Conv, codes: Array, zero_point: int, size: tuple[int, int]) -> Array:
     """Return a convolution's int32 sums with bias.
@@ -53,8 +55,13 @@ def conv_sums(layer: Conv, codes: Array, zero_point: int, size: tuple[int, int])
 
 def linear_sums(layer: Linear, codes: Array, zero_point: int) -> Array:
     """Return a fully connected layer's int32[n, k] sums with bias; they wrap into int32."""
-    weight = layer.weight.astype(np.float64) - layer.weight_zero_point[:, None]
-    return _wrap((codes.astype(np.float64) - zero_point) @ weight.T, layer.bias)
+    real = codes.astype(np.float64) - zero_point
+    sums = np.zeros((codes.shape[0], layer.weight.shape[0]))
+    for first in range(0, layer.weight.shape[0], _FILTERS):
+        block = slice(first, first + _FILTERS)
+        weight = layer.weight[block].astype(np.float64) - layer.weight_zero_point[block, None]
+        sums[:, block] = real @ weight.T
+    return _wrap(sums, layer.bias)
 
 
 def forward(
