@@ -344,6 +344,7 @@ def models_show(
         known = entry(network)
         if known:
             page.print(f"{known.description}; {known.source}", highlight=False)
+        if known and known.accuracy_float is not None and known.accuracy_int8 is not None:
             page.print(
                 f"accuracy on the held-back images: {100 * known.accuracy_float:.2f} % float, "
                 f"{100 * known.accuracy_int8:.2f} % int8",

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +41,9 @@ def find_frames(
     labels: NDArray[np.int64] | None = None
     if path is not None:
         values = check_inputs(network, read_frames(path), path)
-    elif entry(network):
-        values, labels = images(network.name)
+    elif known := entry(network):
+        made = int(frames) if known.is_synthetic and _is_count(frames) else None
+        values, labels = images(network.name, made)
     else:
         shape = " x ".join(str(size) for size in network.tensors[network.inputs[0]].shape)
         raise ModelError(
@@ -57,11 +58,15 @@ def _count(text: str | None, available: int, where: str) -> int:
         return min(DEFAULT_FRAMES, available)
     if text == "all":
         return available
-    if not re.fullmatch("[0-9]{1,18}", text) or not 1 <= int(text) <= available:
+    if not _is_count(text) or not 1 <= int(text) <= available:
         raise ModelError(
             f"--frames: must be all or 1..{available} ({available} frames in {where}), got {text}"
         )
     return int(text)
+
+
+def _is_count(text: str | None) -> TypeGuard[str]:
+    return text is not None and re.fullmatch("[0-9]{1,18}", text) is not None
 
 
 def read_frames(path: str | Path) -> NDArray[Any]:

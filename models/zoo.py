@@ -1,4 +1,4 @@
-"""Networks that come with the package, and their images."""
+"""Networks by name: trained ones that come with the package, and synthetic ones; their images."""
 
 import os
 from dataclasses import dataclass
@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import synthetic
+from .architectures import ARCHITECTURES
+from .cut import cut, frames_at
 from .layers import ModelError
 from .network import Network
 from .onnx_reader import read_onnx
+from .recipe import Recipe
 
 DATA = Path(__file__).parent / "data"
 
@@ -22,27 +26,32 @@ class Entry:
     Parameters
     ----------
     name : str
-    file, dataset : str
-        File names in the package's data folder.
     description : str
         One sentence.
-    accuracy_float, accuracy_int8 : float
-        Share of the held-back images classified correctly, measured before and after
-        quantisation.
     shape : tuple of int
         Of one input image.
     source : str
         Where the network and the images come from.
+    file, dataset : str
+        File names in the package's data folder; empty for synthetic networks.
+    accuracy_float, accuracy_int8 : float, optional
+        Share of the held-back images classified correctly, measured before and after
+        quantisation; synthetic networks have none.
     """
 
     name: str
-    file: str
-    dataset: str
     description: str
-    accuracy_float: float
-    accuracy_int8: float
     shape: tuple[int, ...]
     source: str
+    file: str = ""
+    dataset: str = ""
+    accuracy_float: float | None = None
+    accuracy_int8: float | None = None
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the network is made on demand, with random weights and images."""
+        return not self.file
 
 
 _SOURCE = (
@@ -71,21 +80,48 @@ ZOO: dict[str, Entry] = {
         shape=(1, 8, 8),
         source=_SOURCE,
     ),
+    **{
+        name: Entry(
+            name=name,
+            description=f"{architecture.title}, synthetic weights",
+            shape=architecture.shape,
+            source=f"made on demand with the shapes of {architecture.source}",
+        )
+        for name, architecture in ARCHITECTURES.items()
+    },
 }
 
 
-def load(name_or_path: str | os.PathLike[str]) -> Network:
+def load(
+    name_or_path: str | os.PathLike[str],
+    preset: str | None = None,
+    seed: int | None = None,
+    weights: str | None = None,
+    activations: float | None = None,
+    layers: str | None = None,
+) -> Network:
     """Return a network of the zoo, or read one from an ONNX file.
 
     Parameters
     ----------
     name_or_path : str or path
         A name in ``ZOO``, or the path of a quantised ONNX file.
+    preset : str, optional
+        Densities of a synthetic network: S1 (default), S2 or S3.
+    seed : int, optional
+        Of a synthetic network's weights and images; 0 by default.
+    weights : str, optional
+        ``rows:D``, ``random:D`` or ``dense`` instead of the preset's weights.
+    activations : float, optional
+        Density of every layer's input but the first's instead of the preset's.
+    layers : str, optional
+        ``all``, ``conv`` or layer names with commas between: the part of the network from the
+        first to the last of them. By default all, but of vgg16 and alexnet the convolutions.
 
     Raises
     ------
     ModelError
-        If the name is unknown or the file cannot be used.
+        If the name is unknown, the file cannot be used, or an option does not apply.
 
     Examples
     --------
@@ -93,17 +129,94 @@ def load(name_or_path: str | os.PathLike[str]) -> Network:
     ('image',)
     """
     name = os.fspath(name_or_path)
-    if name in ZOO:
-        entry = ZOO[name]
-        network = read_onnx(DATA / entry.file)
-        return Network(
-            name,
-            network.layers,
-            network.tensors,
-            network.inputs,
-            network.outputs,
-            entry.description,
+    if name in ARCHITECTURES:
+        return synthetic.network(_recipe(name, preset, seed, weights, activations, layers))
+    _refuse(name, preset=preset, seed=seed, weights=weights, activations=activations)
+    network = _stored(name) if name in ZOO else _file(name)
+    return cut(network, layers or "all")
+
+
+def images(
+    name: str,
+    frames: int | None = None,
+    preset: str | None = None,
+    seed: int | None = None,
+    weights: str | None = None,
+    activations: float | None = None,
+    layers: str | None = None,
+) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+    """Return frames for a zoo network, and labels where there are some.
+
+    Parameters
+    ----------
+    name : str
+        A name in ``ZOO``.
+    frames : int, optional
+        How many, from the first; by default all held-back images, of a synthetic network the one
+        that it is calibrated on.
+    preset, seed, weights, activations, layers
+        As in ``load``: frames for the network that it gives with the same options.
+
+    Returns
+    -------
+    array[n, ...], int64[n] or None
+        Images, or the activations that the network's first layer reads; labels only where a
+        trained network runs to its end.
+
+    Raises
+    ------
+    ModelError
+        If the name is unknown, there are fewer images, or an option does not apply.
+    """
+    if name not in ZOO:
+        raise ModelError(f"images.name: must be one of {', '.join(ZOO)}, got {name!r}")
+    if name in ARCHITECTURES:
+        recipe = _recipe(name, preset, seed, weights, activations, layers)
+        return synthetic.images(recipe, 1 if frames is None else frames), None
+    _refuse(name, preset=preset, seed=seed, weights=weights, activations=activations)
+    values, labels = _held_back(ZOO[name], frames)
+    network = _stored(name)
+    part = cut(network, layers or "all")
+    is_whole = part.outputs == network.outputs
+    return frames_at(network, part.inputs[0], values), labels if is_whole else None
+
+
+def _recipe(
+    name: str,
+    preset: str | None,
+    seed: int | None,
+    weights: str | None,
+    activations: float | None,
+    layers: str | None,
+) -> Recipe:
+    preset = "S1" if preset is None else preset
+    return Recipe(name, preset, 0 if seed is None else seed, weights, activations, layers)
+
+
+def _refuse(name: str, **options: object) -> None:
+    """Raise an error where an option of synthetic networks is given for another."""
+    given = [option for option, value in options.items() if value is not None]
+    if given:
+        raise ModelError(
+            f"{given[0]}: is for synthetic networks ({', '.join(ARCHITECTURES)}); {name} has "
+            f"weights of its own"
         )
+
+
+def _stored(name: str) -> Network:
+    entry = ZOO[name]
+    network = read_onnx(DATA / entry.file)
+    return Network(
+        name,
+        network.layers,
+        network.tensors,
+        network.inputs,
+        network.outputs,
+        entry.description,
+    )
+
+
+def _file(name: str) -> Network:
     if not name or (Path(name).suffix != ".onnx" and not os.path.exists(name)):
         raise ModelError(
             f"{name or 'an empty name'}: no network of this name and no such file; known networks: "
@@ -112,31 +225,11 @@ def load(name_or_path: str | os.PathLike[str]) -> Network:
     return read_onnx(name)
 
 
-def images(name: str, frames: int | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return held-back images of a zoo network and their labels.
-
-    Parameters
-    ----------
-    name : str
-        A name in ``ZOO``.
-    frames : int, optional
-        How many, from the first; all of them by default.
-
-    Returns
-    -------
-    float32[n, *shape], int64[n]
-
-    Raises
-    ------
-    ModelError
-        If the name is unknown, or there are fewer images.
-    """
-    if name not in ZOO:
-        raise ModelError(f"images.name: must be one of {', '.join(ZOO)}, got {name!r}")
-    with np.load(DATA / ZOO[name].dataset) as archive:
+def _held_back(entry: Entry, frames: int | None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    with np.load(DATA / entry.dataset) as archive:
         pixels, labels = archive["images"], archive["labels"]
     count = len(labels) if frames is None else frames
     if not 1 <= count <= len(labels):
         raise ModelError(f"images.frames: must be 1..{len(labels)}, got {frames}")
-    shape = (count, *ZOO[name].shape)
+    shape = (count, *entry.shape)
     return pixels[:count].astype(np.float32).reshape(shape), labels[:count].astype(np.int64)

@@ -378,5 +378,5 @@ def test_flipped_bytes_give_a_network_or_a_model_error(folder, seed, form, flips
 
 
 def test_the_shipped_files_pass_onnx_checker():
-    for entry in zoo.ZOO.values():
+    for entry in [entry for entry in zoo.ZOO.values() if entry.file]:
         onnx.checker.check_model(onnx.load(zoo.DATA / entry.file))

@@ -1,0 +1,134 @@
+"""Architectures of well-known networks: layers, sizes and the tile of their weight rows."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    """A square max-pool without padding."""
+
+    kernel: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class ConvSpec:
+    """A square convolution with ReLU, and the pool behind it.
+
+    Parameters
+    ----------
+    name : str
+    filters, kernel, stride, pad, groups : int
+    pool : PoolSpec, optional
+    tile : (int, int)
+        Kernel rows and columns in a weight row: what ``tile: auto`` takes on the machine of the
+        MNF paper, 11 PEs of 9 x 3 multipliers.
+    """
+
+    name: str
+    filters: int
+    kernel: int
+    stride: int = 1
+    pad: int = 0
+    groups: int = 1
+    pool: PoolSpec | None = None
+    tile: tuple[int, int] = (3, 3)
+
+
+@dataclass(frozen=True)
+class LinearSpec:
+    """A fully connected layer; with ReLU unless it is the network's last.
+
+    Parameters
+    ----------
+    name : str
+    filters : int
+        Outputs.
+    tile : (int, int)
+        As in ``ConvSpec``: of a kernel of one position only the number of filters in a row counts.
+    """
+
+    name: str
+    filters: int
+    tile: tuple[int, int] = (1, 1)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A chain of layers.
+
+    Parameters
+    ----------
+    name : str
+    title : str
+        For people.
+    shape : (int, int, int)
+        Channels, height and width of the image.
+    layers : tuple of ConvSpec, then of LinearSpec
+    source : str
+    """
+
+    name: str
+    title: str
+    shape: tuple[int, int, int]
+    layers: tuple[ConvSpec | LinearSpec, ...]
+    source: str
+
+    @property
+    def convolutions(self) -> tuple[ConvSpec, ...]:
+        """The convolutions."""
+        return tuple(spec for spec in self.layers if isinstance(spec, ConvSpec))
+
+
+def _vgg16() -> tuple[ConvSpec | LinearSpec, ...]:
+    layers: list[ConvSpec | LinearSpec] = []
+    blocks = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+    for block, (filters, count) in enumerate(blocks, 1):
+        for number in range(1, count + 1):
+            pool = PoolSpec(2, 2) if number == count else None
+            layers.append(ConvSpec(f"conv{block}_{number}", filters, 3, pad=1, pool=pool))
+    return (*layers, LinearSpec("fc6", 4096), LinearSpec("fc7", 4096), LinearSpec("fc8", 1000))
+
+
+_LENET5 = Architecture(
+    name="lenet5",
+    title="LeNet-5 (32 x 32 image, max pools)",
+    shape=(1, 32, 32),
+    layers=(
+        ConvSpec("conv1", 6, 5, pool=PoolSpec(2, 2)),
+        ConvSpec("conv2", 16, 5, pool=PoolSpec(2, 2)),
+        LinearSpec("fc3", 120),
+        LinearSpec("fc4", 84, tile=(3, 1)),
+        LinearSpec("fc5", 10, tile=(3, 3)),
+    ),
+    source="Y. LeCun et al., Proceedings of the IEEE 86 (1998), with max pools and all of conv2",
+)
+
+_ALEXNET = Architecture(
+    name="alexnet",
+    title="AlexNet (grouped, 227 x 227 image, without local response normalisation)",
+    shape=(3, 227, 227),
+    layers=(
+        ConvSpec("conv1", 96, 11, stride=4, pool=PoolSpec(3, 2), tile=(3, 1)),
+        ConvSpec("conv2", 256, 5, pad=2, groups=2, pool=PoolSpec(3, 2), tile=(1, 1)),
+        ConvSpec("conv3", 384, 3, pad=1),
+        ConvSpec("conv4", 384, 3, pad=1, groups=2),
+        ConvSpec("conv5", 256, 3, pad=1, groups=2, pool=PoolSpec(3, 2)),
+        LinearSpec("fc6", 4096),
+        LinearSpec("fc7", 4096),
+        LinearSpec("fc8", 1000),
+    ),
+    source="A. Krizhevsky, I. Sutskever, G. Hinton, NIPS 2012",
+)
+
+_VGG16 = Architecture(
+    name="vgg16",
+    title="VGG-16 (224 x 224 image)",
+    shape=(3, 224, 224),
+    layers=_vgg16(),
+    source="K. Simonyan, A. Zisserman, ICLR 2015, configuration D",
+)
+
+ARCHITECTURES: dict[str, Architecture] = {
+    architecture.name: architecture for architecture in (_LENET5, _ALEXNET, _VGG16)
+}

@@ -1,0 +1,124 @@
+"""Bias and output scale of a layer from its sums on one image, so that a target density fires."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .layers import ModelError
+
+PEAK_CODE = 127
+PEAK_SHARE = 0.999
+_STEPS = 4  # the offset is at most 1/254 of the peak: each step brings them together 250 times
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns a layer's sums into codes.
+
+    Parameters
+    ----------
+    bias : int32[k]
+    peak : int
+        99.9th percentile of the positive sums with bias: it becomes code 127.
+    """
+
+    bias: NDArray[np.int32]
+    peak: int
+
+
+def density(codes: NDArray[Any]) -> float:
+    """Return the share of codes that are not 0."""
+    return np.count_nonzero(codes) / codes.size
+
+
+def thresholds(pooled: NDArray[np.int32], share: float) -> NDArray[np.int64]:
+    """Return a threshold per channel so that the target share of values lies above.
+
+    Every channel whose values differ gets the same share; what rounding and equal values leave is
+    carried to the next channel. Channels of one value fire all or nothing, at the end.
+
+    Parameters
+    ----------
+    pooled : int32[k, n]
+    share : float
+        Above 0, at most 1.
+
+    Returns
+    -------
+    int64[k]
+    """
+    values = np.sort(pooled, axis=1)
+    channels, size = values.shape
+    is_flat = values[:, 0] == values[:, -1]
+    live = int(channels - is_flat.sum())
+    wanted_in_all = int(Fraction(repr(float(share))) * values.size)
+    result = np.zeros(channels, np.int64)
+    reached = 0
+    for number, k in enumerate(np.argsort(is_flat, kind="stable"), 1):
+        due = wanted_in_all * min(number, live) // live if live else wanted_in_all
+        wanted = min(size, due - reached)
+        level = values[k, size - 1 - wanted] if wanted < size else np.int64(values[k, 0]) - 1
+        result[k] = level
+        reached += size - int(np.searchsorted(values[k], level, side="right"))
+    return result
+
+
+def peak(sums: NDArray[Any]) -> int:
+    """Return the 99.9th percentile of the positive sums; 0 where there is none."""
+    positive = sums[sums > 0]
+    if not positive.size:
+        return 0
+    rank = min(positive.size - 1, int(PEAK_SHARE * positive.size))
+    return int(np.partition(positive, rank)[rank])
+
+
+def calibrate(
+    name: str, sums: NDArray[np.int32], pooled: NDArray[np.int32], share: float
+) -> Calibration:
+    """Choose bias and peak of a layer with ReLU.
+
+    A code is above 0 where sum times 127 / peak rounds above 0. The bias lifts each channel's
+    threshold to the largest sum that still rounds to 0, which depends on the peak, which depends
+    on the bias: a few steps settle both; the density is exact in any case.
+
+    Parameters
+    ----------
+    name : str
+        Of the layer, for messages.
+    sums : int32[k, ...]
+        Without bias.
+    pooled : int32[k, ...]
+        The maxima of the sums in the windows of the pool behind; the sums without one. With one
+        value per channel (a fully connected layer) all channels share one threshold.
+    share : float
+        Target density of the pooled codes.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    ModelError
+        If no sum differs from the others, so that none can be above a threshold.
+    """
+    flat = pooled.reshape(pooled.shape[0], -1)
+    if flat.shape[1] == 1:
+        levels = np.repeat(thresholds(flat.reshape(1, -1), share), flat.shape[0])
+    else:
+        levels = thresholds(flat, share)
+    above = sums.astype(np.int32) - levels.astype(np.int32).reshape(-1, *[1] * (sums.ndim - 1))
+    offset = highest = 0
+    for _ in range(_STEPS):
+        highest = peak(above[above > -offset] + np.int32(offset))
+        if not highest:
+            raise ModelError(
+                f"layer {name}: no output can be above the others; use a higher density of "
+                f"weights or activations"
+            )
+        highest += highest % (2 * PEAK_CODE) == 0  # no sum may lie on the tie between 0 and 1
+        offset = highest // (2 * PEAK_CODE)
+    return Calibration((offset - levels).astype(np.int32), highest)

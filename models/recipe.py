@@ -1,0 +1,108 @@
+"""What decides a synthetic network: architecture, densities, seed and layers."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from .architectures import ARCHITECTURES, Architecture
+from .densities import PRESETS, Densities
+from .layers import ModelError, is_integer
+
+RULES = {"rows": "balanced", "random": "random"}
+DEFAULT_LAYERS = {"lenet5": "all", "alexnet": "conv", "vgg16": "conv"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a synthetic network follows from.
+
+    Parameters
+    ----------
+    name : str
+        A name in ``ARCHITECTURES``.
+    preset : str
+        A name in ``PRESETS[name]``.
+    seed : int
+        Of weights, pruning and images, at least 0.
+    weights : str, optional
+        Instead of the preset's: ``rows:D`` keeps the share D of every layer's weight rows,
+        balanced over PEs and channels, ``random:D`` rows wherever they lie, ``dense`` all.
+    activations : float, optional
+        Instead of the preset's: target density of every layer's input but the first's.
+    layers : str, optional
+        ``conv``, ``all`` or layer names with commas between; by default ``DEFAULT_LAYERS``.
+
+    Raises
+    ------
+    ModelError
+        If a field is not one of these.
+    """
+
+    name: str
+    preset: str = "S1"
+    seed: int = 0
+    weights: str | None = None
+    activations: float | None = None
+    layers: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        if self.name not in ARCHITECTURES:
+            known = ", ".join(ARCHITECTURES)
+            raise ModelError(f"Recipe.name: must be one of {known}, got {self.name!r}")
+        presets = PRESETS[self.name]
+        if self.preset not in presets:
+            known = ", ".join(presets)
+            raise ModelError(f"preset: must be one of {known} for {self.name}, got {self.preset!r}")
+        if not is_integer(self.seed) or not 0 <= self.seed < 2**63:
+            raise ModelError(f"seed: must be an integer in 0..2^63 - 1, got {self.seed!r}")
+        share = self.activations
+        is_number = isinstance(share, int | float) and not isinstance(share, bool)
+        if share is not None and not (is_number and 0 < share <= 1):
+            raise ModelError(f"activations: must be a density above 0, at most 1, got {share!r}")
+        self.pruning(0)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network's architecture."""
+        return ARCHITECTURES[self.name]
+
+    @property
+    def chosen_layers(self) -> str:
+        """``layers``, or the network's default."""
+        return DEFAULT_LAYERS[self.name] if self.layers is None else self.layers
+
+    @cached_property
+    def densities(self) -> Densities:
+        """The preset's densities."""
+        return PRESETS[self.name][self.preset]
+
+    def pruning(self, index: int) -> tuple[str, float]:
+        """Return the rule of `prune_rows` and the share of rows that a layer keeps."""
+        if self.weights is None:
+            return "balanced", self.densities.weights[index]
+        if self.weights == "dense":
+            return "balanced", 1.0
+        kind, _, text = str(self.weights).partition(":")
+        if kind not in RULES or not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or float(text) > 1:
+            raise ModelError(
+                f"weights: must be rows:D or random:D with a density D in 0..1, or dense, "
+                f"got {self.weights!r}"
+            )
+        return RULES[kind], float(text)
+
+    def output_density(self, index: int) -> float | None:
+        """Return the target density of a layer's pooled output; None for the network's last."""
+        if index + 1 == len(self.architecture.layers):
+            return None
+        return self.densities.inputs[index] if self.activations is None else self.activations
+
+    @property
+    def sentence(self) -> str:
+        """One sentence for people."""
+        parts = [f"preset {self.preset}", f"seed {self.seed}", f"layers {self.chosen_layers}"]
+        if self.weights is not None:
+            parts.append(f"weights {self.weights}")
+        if self.activations is not None:
+            parts.append(f"activations {self.activations:g}")
+        return f"{self.architecture.title} with synthetic weights ({', '.join(parts)})"
