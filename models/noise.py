@@ -13,9 +13,9 @@ MEAN, DEVIATION = 117, 58
 def image(shape: tuple[int, int, int], seed: int, frame: int) -> NDArray[np.uint8]:
     """Return an image of noise that is correlated in space and between channels.
 
-    Octaves of bilinearly interpolated noise with equal amplitude have about the power spectrum
-    1/f^2 of natural images. All sums are of integers or exact, so that no bit depends on the
-    machine.
+    Octaves of bilinearly interpolated noise with equal amplitude (the last one, which is white,
+    with a quarter) have about the power spectrum 1/f^2 of natural images. All sums are of
+    integers or exact, so that no bit depends on the machine.
 
     Parameters
     ----------
@@ -54,6 +54,6 @@ def _octaves(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
             side, corners
         )
         plane = grid[:, :-1, None] * (1 - step) + grid[:, 1:, None] * step
-        total += plane.reshape(side, side) / (2 if cell == 1 else 1)
+        total += plane.reshape(side, side) / (4 if cell == 1 else 1)
         cell //= 2
     return total

@@ -84,10 +84,11 @@ class Recipe:
         if self.weights == "dense":
             return "balanced", 1.0
         kind, _, text = str(self.weights).partition(":")
-        if kind not in RULES or not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or float(text) > 1:
+        is_number = re.fullmatch(r"[0-9]*\.?[0-9]+", text) is not None
+        if kind not in RULES or not is_number or not 0 < float(text) <= 1:
             raise ModelError(
-                f"weights: must be rows:D or random:D with a density D in 0..1, or dense, "
-                f"got {self.weights!r}"
+                f"weights: must be rows:D or random:D with a density D above 0, at most 1, "
+                f"or dense, got {self.weights!r}"
             )
         return RULES[kind], float(text)
 

@@ -34,7 +34,8 @@ def network(recipe: Recipe) -> Network:
     """Return a synthetic network; the same recipe gives the same network.
 
     Weights are int8, uniform in -127..127 without 0 in the rows that stay. Activations are uint8
-    with zero point 0 behind a ReLU; the logits are int8. See `calibration` for bias and scales.
+    with zero point 0 behind a ReLU; the logits are uint8 with zero point 128. Bias
+    and scales are those of `calibrate` on image 0 of the seed.
 
     Raises
     ------
@@ -111,7 +112,8 @@ def _stage(
     layer, sums = _summed(recipe, index, x, codes)
     layer, y = _calibrated(recipe, index, layer, x, sums)
     biased = sums + layer.bias.reshape(-1, *[1] * (sums.ndim - 2))
-    codes = requantise(biased, layer.multiplier, 0, layer.low, layer.high, 1).astype(y.dtype)
+    codes = requantise(biased, layer.multiplier, y.zero_point, layer.low, layer.high, 1)
+    codes = codes.astype(y.dtype)
     yield layer, y, codes
     if isinstance(spec, ConvSpec) and spec.pool:
         pool = _pool(spec, y.name)
@@ -188,14 +190,10 @@ def _calibrated(
         found = calibrate(spec.name, sums[0], pooled[0], share)
     # a power of two that keeps the activations' scales within a factor of two of each other
     product = np.float32(x.scale) * np.float32(0.5 ** (found.peak // PEAK_CODE).bit_length())
-    dtype, low, high = ("int8", -128, 127) if share is None else ("uint8", 0, 255)
-    name = "logits" if share is None else layer.output
-    y = Tensor(name, sums.shape[1:], dtype, float(product) * found.peak / PEAK_CODE)
+    name, point = ("logits", 128) if share is None else (layer.output, 0)
+    y = Tensor(name, sums.shape[1:], "uint8", float(product) * found.peak / PEAK_CODE, point)
     multiplier = np.full(spec.filters, product / np.float32(y.scale), np.float32)
-    finished = replace(
-        layer, output=name, bias=found.bias, multiplier=multiplier, low=low, high=high
-    )
-    return finished, y
+    return replace(layer, output=name, bias=found.bias, multiplier=multiplier), y
 
 
 def _pool(spec: ConvSpec, source: str) -> MaxPool:

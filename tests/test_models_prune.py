@@ -1,3 +1,4 @@
+import tracemalloc
 from collections import Counter
 from fractions import Fraction
 from math import gcd
@@ -135,6 +136,16 @@ def test_a_float_density_means_its_decimal_number():
     weight = np.zeros((1000, 1))
     rule = dict(filters_per_group=1, tile=(1, 1), pes=1)
     assert [prune_rows(weight, d, **rule).sum() for d in (0.501, 0.29, 0.57)] == [501, 290, 570]
+
+
+def test_pruning_takes_a_few_bytes_per_weight():
+    """An index per weight takes 8: too much for the 103 M weights of VGG-16's fc6."""
+    weight = np.zeros((27 * 40, 2048), np.int8)
+    tracemalloc.start()
+    prune_rows(weight, 0.5, filters_per_group=27, tile=(1, 1), pes=11)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * weight.size
 
 
 @pytest.mark.parametrize(
