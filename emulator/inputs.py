@@ -2,13 +2,14 @@
 
 import re
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..models.frames import check_inputs
 from ..models.network import ModelError, Network
+from ..models.synthetic import MOST_FRAMES
 from ..models.zoo import ZOO, Entry, images, load
 
 DEFAULT_FRAMES = 10
@@ -31,7 +32,8 @@ def find_frames(
     path : str or None
         Of a .npy or .npz file; None for the zoo's images.
     frames : str or None
-        How many, ``all``, or None for ten or what there is.
+        How many, ``all``, or None for ten or what there is; of a synthetic network there is
+        one, and more are made when asked for.
 
     Raises
     ------
@@ -42,7 +44,9 @@ def find_frames(
     if path is not None:
         values = check_inputs(network, read_frames(path), path)
     elif known := entry(network):
-        made = int(frames) if known.is_synthetic and _is_count(frames) else None
+        made = None
+        if known.is_synthetic and frames not in (None, "all"):
+            made = _count(frames, MOST_FRAMES, network.name)
         values, labels = images(network.name, made)
     else:
         shape = " x ".join(str(size) for size in network.tensors[network.inputs[0]].shape)
@@ -58,15 +62,11 @@ def _count(text: str | None, available: int, where: str) -> int:
         return min(DEFAULT_FRAMES, available)
     if text == "all":
         return available
-    if not _is_count(text) or not 1 <= int(text) <= available:
+    if not re.fullmatch("[0-9]{1,18}", text) or not 1 <= int(text) <= available:
         raise ModelError(
             f"--frames: must be all or 1..{available} ({available} frames in {where}), got {text}"
         )
     return int(text)
-
-
-def _is_count(text: str | None) -> TypeGuard[str]:
-    return text is not None and re.fullmatch("[0-9]{1,18}", text) is not None
 
 
 def read_frames(path: str | Path) -> NDArray[Any]:

@@ -323,7 +323,7 @@ def run(
     network : Network, zoo name or path of an ONNX file
     images : array [n, ...], optional
         Frames in the shape of the network's input; for a network of the zoo all its held-back
-        images by default.
+        images by default, for a synthetic one the image that it is calibrated on.
     machine : Machine, preset name or path of a YAML file
     mode : str
         A name in `MODES`.

@@ -51,7 +51,7 @@ def chosen(layers: str, known: list[str], network: str) -> list[str]:
     ModelError
         If one is unknown.
     """
-    names = [name.strip() for name in layers.split(",")]
+    names = [name.strip() for name in str(layers).split(",")]
     for name in names:
         if name not in known:
             raise ModelError(
@@ -101,7 +101,7 @@ def _part(
     network: Network, inputs: tuple[str, ...], last: Layer, first: Layer | None = None
 ) -> Network:
     """Return the layers that the last one's output needs, given the inputs."""
-    needed, lost, layers = {last.output}, [], []
+    needed, layers = {last.output}, []
     for layer in reversed(network.layers):
         if layer.output in needed and layer.output not in inputs:
             layers.append(layer)

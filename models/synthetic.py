@@ -27,6 +27,9 @@ from .shapes import conv_shape, pool_shape
 PES, MULTIPLIERS = 11, 27
 """Of the MNF paper's machine, for which the weight rows are pruned."""
 
+MOST_FRAMES = 1000
+"""Images made at a time."""
+
 Array = NDArray[Any]
 
 
@@ -69,10 +72,10 @@ def images(recipe: Recipe, frames: int) -> Array:
     Raises
     ------
     ModelError
-        If ``frames`` is less than 1.
+        If ``frames`` is not 1..1000.
     """
-    if frames < 1:
-        raise ModelError(f"images.frames: must be 1 or more, got {frames}")
+    if not 1 <= frames <= MOST_FRAMES:
+        raise ModelError(f"images.frames: must be 1..{MOST_FRAMES}, got {frames}")
     architecture = recipe.architecture
     values = np.stack([image(architecture.shape, recipe.seed, i) for i in range(frames)])
     names = [spec.name for spec in architecture.layers]

@@ -133,7 +133,7 @@ def load(
         return synthetic.network(_recipe(name, preset, seed, weights, activations, layers))
     _refuse(name, preset=preset, seed=seed, weights=weights, activations=activations)
     network = _stored(name) if name in ZOO else _file(name)
-    return cut(network, layers or "all")
+    return cut(network, "all" if layers is None else layers)
 
 
 def images(
@@ -176,7 +176,7 @@ def images(
     _refuse(name, preset=preset, seed=seed, weights=weights, activations=activations)
     values, labels = _held_back(ZOO[name], frames)
     network = _stored(name)
-    part = cut(network, layers or "all")
+    part = cut(network, "all" if layers is None else layers)
     is_whole = part.outputs == network.outputs
     return frames_at(network, part.inputs[0], values), labels if is_whole else None
 

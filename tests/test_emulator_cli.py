@@ -83,11 +83,11 @@ def result_of(capsys, *arguments):
         (["run", "digits", "--mode", "nope"], "--mode: must be one of mnf, got nope"),
         (
             ["run", "lenet"],
-            "lenet: no network .* digits, digits-pruned; or give the path of an ONNX file",
+            "lenet: no network .* vgg16; or give the path of an ONNX file",
         ),
         (
             ["models", "show", "lenet"],
-            "lenet: no network .* digits-pruned; or give the path of an ONNX file",
+            "lenet: no network .* vgg16; or give the path of an ONNX file",
         ),
         (["run", "x" * 5000], "no network of this name and no such file"),
         (["machines", "show", "x"], "^x: no machine of this name .* known machines: mnf-22nm"),
@@ -671,6 +671,15 @@ def test_all_frames_are_the_held_back_images_with_the_accuracy_of_the_zoo(capsys
     found = result_of(capsys, "digits", "--frames", "all")
     assert found["frames"] == len(found["outputs"]) == 360
     assert found["accuracy"] == pytest.approx(zoo.ZOO["digits"].accuracy_int8, abs=5e-5)
+
+
+def test_a_synthetic_network_runs_on_as_many_images_as_asked_for(capsys):
+    assert result_of(capsys, "lenet5")["frames"] == 1
+    found = result_of(capsys, "lenet5", "--frames", "2", "--check")
+    assert found["frames"] == 2 and found["accuracy"] is None
+    refusal = "--frames: must be all or 1..1000 .1000 frames in lenet5., got 0"
+    assert re.search(refusal, refused(capsys, "run", "lenet5", "--frames", "0"))
+    assert "accuracy" not in printed(capsys, "models", "show", "lenet5")
 
 
 def test_help_and_version_go_to_stdout(capsys):

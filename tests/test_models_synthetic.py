@@ -258,6 +258,8 @@ def test_a_layer_without_any_contrast_is_refused_in_one_sentence():
         ("digits", {"preset": "S1"}, "preset: is for synthetic networks"),
         ("digits", {"weights": "dense"}, "weights: is for synthetic networks"),
         ("digits", {"activations": 0.3}, "activations: is for synthetic networks"),
+        ("vgg16", {"layers": ["conv1_1"]}, "layers: must be all, conv or layers of vgg16 with"),
+        ("digits", {"layers": ""}, "layers: must be all, conv or layers of network digits"),
         ("digits", {"layers": "conv9"}, "layers: must be all, conv or layers of network digits"),
     ],
 )
@@ -268,9 +270,9 @@ def test_a_wrong_option_is_told_in_one_sentence(name, options, message):
         assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("frames", [0, -1])
-def test_images_refuses_fewer_than_one_frame(frames):
-    with pytest.raises(ModelError, match=rf"images.frames: must be 1 or more, got {frames}"):
+@pytest.mark.parametrize("frames", [0, -1, 1001])
+def test_images_refuses_a_count_it_does_not_make(frames):
+    with pytest.raises(ModelError, match=rf"images.frames: must be 1..1000, got {frames}"):
         zoo.images("lenet5", frames)
 
 
