@@ -22,6 +22,7 @@ from .waves import (
     bands,
     best_cut,
     chunks,
+    group_words,
     held_rows,
     of_band,
     of_groups,
@@ -222,9 +223,9 @@ def _block_rows(mapping: Mapping, layer: Conv | Linear, channels: Range, machine
 def _too_large(name: str, options: list[Mapping], machine: Machine) -> MappingError:
     """Return the error of a layer of which not one filter group's psum row fits a bank."""
     pe = machine.pe
-    needed = min(Cutter(option, Pool(), option.shape.window.ofmap[0], machine).words(1, 1)
-                 for option in options)  # fmt: skip
-    _, width = options[0].shape.window.ofmap
+    height, width = options[0].shape.window.ofmap
+    rows = bands(options[0].shape, Pool(), height, 1)
+    needed = min(group_words(option, rows) for option in options)
     return MappingError(
         f"layer {name}: one ofmap row of {width} psums and one filter group need {needed} words "
         f"in a psum bank, which holds {pe.bank_words}; use a machine with pe.psum_bank_bytes of at "
@@ -241,7 +242,8 @@ def _map(network: Network, layer: Conv | Linear, machine: Machine) -> _Mapped:
         window = pool_window(pool)
         n_outputs = volume(network.tensors[pool.output if pool else layer.output])[1]
         for option in options:
-            if Cutter(option, window, n_outputs, machine).words(1, 1) <= machine.pe.bank_words:
+            rows = bands(option.shape, window, n_outputs, 1)
+            if group_words(option, rows) <= machine.pe.bank_words:
                 return _Mapped(layer, pool, window, n_outputs, option)
     raise _too_large(layer.name, options, machine)
 
@@ -293,8 +295,8 @@ def _step(
     mapped: _Mapped, counts: Ints, residency: Residency, machine: Machine, used: _Used
 ) -> MnfStep:
     mapping, layer = mapped.mapping, mapped.layer
-    streamed = counts if residency is Residency.WAVE else None
-    cut = best_cut(Cutter(mapping, mapped.window, mapped.n_outputs, machine, streamed))
+    is_streamed = residency is Residency.WAVE
+    cut = best_cut(Cutter(mapping, mapped.window, mapped.n_outputs, machine, counts, is_streamed))
     if cut is None:
         most = int(counts.max())
         raise MappingError(

@@ -6,7 +6,7 @@ SRAMs do not hold the rows of a channel wave, it takes one wave for each chunk o
 Source: "Multiply-and-Fire (MNF)", section 5.3, which names the limits but no rule.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..encoders.events import axis_reach
 from .machine import Machine
-from .mapping import Mapping, row_cycles
+from .mapping import Mapping
 from .shape import ConvShape, Pool
 
 Range = tuple[int, int]
@@ -113,6 +113,11 @@ def of_groups(mapping: Mapping, first: int, end: int) -> Mapping:
     return replace(mapping, groups=groups)
 
 
+def group_words(mapping: Mapping, bands: Sequence[Band]) -> int:
+    """Return the words that a filter group takes in a bank, in the highest of some bands."""
+    return max(mapping.on(of_band(mapping.shape, band)).group_words for band in bands)
+
+
 @dataclass(frozen=True)
 class Cut:
     """How a layer is cut into waves.
@@ -136,7 +141,11 @@ class Cut:
 
 
 class Cutter:
-    """Tells what the ways to cut a layer cost, from shapes alone.
+    """Tells what the ways to cut a layer cost, from its shape and its weight rows.
+
+    The estimate of a wave is the larger of its events and of the rows that the busiest PE reads for
+    them, for a dense ifmap and the mean over phases, and the steps of its fire phase; weights that
+    come in add their flits.
 
     Parameters
     ----------
@@ -146,8 +155,10 @@ class Cutter:
     n_outputs : int
         Output rows, after the fused pool.
     machine : Machine
-    counts : int64[filter groups, channels], optional
-        Weight rows, where they come in wave by wave; else they cost nothing and fit.
+    counts : int64[filter groups, channels]
+        Weight rows.
+    is_streamed : bool
+        Whether the rows come in wave by wave; else they cost nothing and fit.
     """
 
     def __init__(
@@ -156,63 +167,61 @@ class Cutter:
         pool: Pool,
         n_outputs: int,
         machine: Machine,
-        counts: NDArray[np.int64] | None = None,
+        counts: NDArray[np.int64],
+        is_streamed: bool = False,
     ) -> None:
         self._mapping, self._pool, self._machine = mapping, pool, machine
-        self._n_outputs, self._counts = n_outputs, counts
+        self._n_outputs, self._counts, self._is_streamed = n_outputs, counts, is_streamed
 
     @cached_property
     def heights(self) -> list[int]:
         """Heights of bands, one for each number of bands that there can be."""
         return sorted({-(-self._n_outputs // n) for n in range(1, self._n_outputs + 1)})
 
-    def words(self, groups: int, height: int) -> int:
-        """Return the words that so many filter groups take in a bank, in the highest band."""
-        shape = self._mapping.shape
-        return groups * max(
-            self._mapping.on(of_band(shape, band)).group_words for band in self._bands(height)
-        )
-
     def cuts(self) -> Iterator[Cut]:
         """Yield every cut that fits the psum banks and the weight SRAMs."""
-        limit = self._machine.pe.bank_words
-        most = self._mapping.most_groups
+        limit, most = self._machine.pe.bank_words, self._mapping.most_groups
         loads = {groups: self._loads(groups) for groups in range(1, most + 1)}
+        of_groups = {
+            groups: [self._wave(first, first + groups) for first in range(0, most, groups)]
+            for groups, load in loads.items()
+            if load is not None
+        }
         for height in self.heights:
-            words = self.words(1, height)
-            for groups, load in loads.items():
+            found = self._bands(height)
+            reached = [self._reached(band) for band in found]
+            words = group_words(self._mapping, found)
+            for groups, waves in of_groups.items():
                 if groups * words > limit:
                     break
-                if load is not None:
-                    yield self._cut(groups, height, load)
+                once, often = loads[groups] or (0, 0)
+                cycles = Fraction(once + often * len(found))
+                for events, rows, held in waves:
+                    for band, places in zip(found, reached, strict=True):
+                        cycles += max(places * events, places * rows) + self._fire(held, band)
+                yield Cut(groups, height, cycles, len(waves) * len(found))
 
     def _bands(self, height: int) -> list[Band]:
         return bands(self._mapping.shape, self._pool, self._n_outputs, height)
 
-    def _cut(self, groups: int, height: int, load: tuple[int, int]) -> Cut:
-        found = self._bands(height)
-        waves = range(0, self._mapping.most_groups, groups)
-        multiply = [self._multiply(band) for band in found]
-        cycles = Fraction(load[0] + load[1] * len(found))
-        for first in waves:
-            part = of_groups(self._mapping, first, first + groups)
-            holders = sum(1 for pes in part.holders if pes)
-            share = Fraction(part.most_groups, self._mapping.most_groups)
-            for band, (events, rows) in zip(found, multiply, strict=True):
-                injected = Fraction(events * holders, self._mapping.shape.groups)
-                cycles += max(injected, rows * share) + self._fire(part.most_groups, band)
-        return Cut(groups, height, cycles, len(waves) * len(found))
+    def _wave(self, first: int, end: int) -> tuple[int, Fraction, int]:
+        """Return a channel wave's events and busiest PE's rows per ifmap place, and most groups."""
+        shape = self._mapping.shape
+        part = of_groups(self._mapping, first, end)
+        holders = sum(1 for pes in part.holders if pes)
+        held = held_rows(self._mapping, self._counts, first, end).sum(axis=1)
+        n_phases = shape.window.strides[0] * shape.window.strides[1]
+        return holders * shape.group_channels, Fraction(int(held.max()), n_phases), part.most_groups
 
-    def _multiply(self, band: Band) -> tuple[int, Fraction]:
-        """Return a dense input's events of a band, and the rows of the PE with the most."""
+    def _reached(self, band: Band) -> int:
+        """Return the ifmap places whose events reach a band."""
         shape = self._mapping.shape
         size = (shape.height, shape.width)
         reached = [
             int(axis_reach(np.arange(size[axis]), shape.window, axis, limits).is_event.sum())
             for axis, limits in ((0, band.rows), (1, None))
         ]
-        events = shape.channels * reached[0] * reached[1]
-        return events, events * row_cycles(self._mapping)
+        return reached[0] * reached[1]
 
     def _fire(self, groups: int, band: Band) -> int:
         """Return the scan steps of a PE with so many filter groups."""
@@ -228,7 +237,7 @@ class Cutter:
 
         None when a PE does not hold one channel's rows of so many filter groups.
         """
-        if self._counts is None:
+        if not self._is_streamed:
             return 0, 0
         pe, noc = self._machine.pe, self._machine.noc
         flits = [0, 0]
