@@ -42,6 +42,7 @@ def check_tables(trace: Trace, report: Report) -> None:
         _check_links(trace, report)
         _check_groups(trace, report)
         _check_weights(trace, report)
+        _check_waves(trace, report)
     _check_segments(trace, report)
 
 
