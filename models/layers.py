@@ -1,15 +1,20 @@
 """The layers a quantised network is made of: frozen descriptions, no arithmetic."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .elementwise import Add, AddConstant, Concat, Mul, MulConstant
+from .layer import ModelError, Named, is_integer
+from .pools import AveragePool, GlobalAveragePool, MaxPool
+
 __all__ = [
     "Add",
     "AddConstant",
+    "AveragePool",
+    "Concat",
     "Conv",
     "Dequantize",
     "GlobalAveragePool",
@@ -17,72 +22,18 @@ __all__ = [
     "Linear",
     "MaxPool",
     "ModelError",
+    "Mul",
+    "MulConstant",
     "Quantize",
     "Rescale",
     "Reshape",
+    "Softmax",
+    "Transpose",
 ]
 
 
-class ModelError(ValueError):
-    """A network or a model file that cannot be used; one sentence says what to change."""
-
-
-def is_integer(value: object) -> bool:
-    """Tell whether a value is an integer, of Python or numpy."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
 @dataclass(frozen=True, eq=False)
-class _Named:
-    """What every layer has: a name, the tensors it reads and the tensor it writes."""
-
-    op: ClassVar[str] = ""
-    n_inputs: ClassVar[int] = 1
-
-    name: str
-    inputs: tuple[str, ...]
-    output: str
-
-    def __post_init__(self) -> None:
-        """Check every field."""
-        self._require(bool(self.name), "name", "a non-empty string", self.name)
-        self._require(
-            len(self.inputs) == self.n_inputs,
-            "inputs",
-            f"a tuple of {self.n_inputs} tensor names",
-            self.inputs,
-        )
-        self._require(self.output not in self.inputs, "output", "not an input", self.output)
-
-    def _require(self, holds: bool, field: str, what: str, got: object) -> None:
-        if not holds:
-            where = f"{type(self).__name__}.{field}"
-            raise ModelError(f"{where}: must be {what}, got {got!r} (layer {self.name!r})")
-
-    def _freeze(self, field: str, dtypes: tuple[type, ...], shape: tuple[int | None, ...]) -> None:
-        """Check dtype and shape (None is any size) and store a read-only copy."""
-        array = np.asarray(getattr(self, field))
-        names = " or ".join(np.dtype(dtype).name for dtype in dtypes)
-        self._require(any(array.dtype == t for t in dtypes), field, f"{names} array", array.dtype)
-        fits = array.ndim == len(shape) and all(
-            size >= 1 and wanted in (None, size)
-            for size, wanted in zip(array.shape, shape, strict=True)
-        )
-        self._require(fits, field, f"of shape {shape} (None: any size)", array.shape)
-        frozen = np.array(array, order="C", copy=True)
-        frozen.setflags(write=False)
-        object.__setattr__(self, field, frozen)
-
-    def _require_ints(self, field: str, count: int, least: int) -> None:
-        value = getattr(self, field)
-        holds = isinstance(value, tuple) and len(value) == count
-        holds = holds and all(is_integer(v) and v >= least for v in value)
-        self._require(holds, field, f"{count} integers of at least {least}", value)
-        object.__setattr__(self, field, tuple(int(v) for v in value))
-
-
-@dataclass(frozen=True, eq=False)
-class _Weighted(_Named):
+class _Weighted(Named):
     """What Conv and Linear share: weights, requantisation and the code range of the output.
 
     Parameters
@@ -174,91 +125,57 @@ class Linear(_Weighted):
 
 
 @dataclass(frozen=True, eq=False)
-class MaxPool(_Named):
-    """Maximum over windows, on codes; padding is the type's minimum.
-
-    Parameters
-    ----------
-    kernel, strides, dilations : (y, x)
-    pads : (top, left, bottom, right)
-        With ceil_mode the output shape asks for more rows below and right than the pads say.
-    """
-
-    op: ClassVar[str] = "MaxPool"
-
-    kernel: tuple[int, int]
-    strides: tuple[int, int] = (1, 1)
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dilations: tuple[int, int] = (1, 1)
-
-    def __post_init__(self) -> None:
-        """Check every field."""
-        super().__post_init__()
-        self._require_ints("kernel", 2, 1)
-        self._require_ints("strides", 2, 1)
-        self._require_ints("pads", 4, 0)
-        self._require_ints("dilations", 2, 1)
-        inside = all(pad < self.kernel[axis % 2] for axis, pad in enumerate(self.pads))
-        self._require(inside, "pads", f"smaller than the kernel {self.kernel}", self.pads)
-
-
-@dataclass(frozen=True, eq=False)
-class GlobalAveragePool(_Named):
-    """Mean over height and width, requantised."""
-
-    op: ClassVar[str] = "GlobalAveragePool"
-
-
-@dataclass(frozen=True, eq=False)
-class Add(_Named):
-    """Sum of two tensors, requantised; shapes may broadcast against each other."""
-
-    op: ClassVar[str] = "Add"
-    n_inputs: ClassVar[int] = 2
-
-
-@dataclass(frozen=True, eq=False)
-class AddConstant(_Named):
-    """Sum of a tensor and constant codes (a bias after MatMul), requantised.
-
-    Parameters
-    ----------
-    constant : int8 or uint8, broadcasts to the input's shape
-    scale : float
-        Scale of the constant.
-    zero_point : int
-        Zero point of the constant.
-    is_first : bool
-        Whether the constant is the first operand (it matters to the last bit).
-    """
-
-    op: ClassVar[str] = "Add"
-
-    constant: NDArray[Any]
-    scale: float
-    zero_point: int
-    is_first: bool = False
-
-    def __post_init__(self) -> None:
-        """Check every field."""
-        super().__post_init__()
-        rank = np.ndim(self.constant)
-        self._freeze("constant", (np.int8, np.uint8), (None,) * rank)
-        self._require(is_scale(self.scale), "scale", "2^-50..2^50", self.scale)
-        limits = np.iinfo(self.constant.dtype)
-        inside = is_integer(self.zero_point) and limits.min <= self.zero_point <= limits.max
-        self._require(inside, "zero_point", f"a code of {self.constant.dtype}", self.zero_point)
-
-
-@dataclass(frozen=True, eq=False)
-class Reshape(_Named):
-    """The same codes in another shape (Flatten, Reshape, Squeeze)."""
+class Reshape(Named):
+    """The same codes in another shape (Flatten, Reshape, Squeeze, Unsqueeze)."""
 
     op: ClassVar[str] = "Reshape"
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Transpose(Named):
+    """The same codes in another order of axes.
+
+    Parameters
+    ----------
+    permutation : tuple of int
+        Axis of the input for each axis of the output, both behind the batch axis.
+    """
+
+    op: ClassVar[str] = "Transpose"
+
+    permutation: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        super().__post_init__()
+        axes = self.permutation
+        good = isinstance(axes, tuple) and sorted(axes) == list(range(len(axes)))
+        self._require(good, "permutation", "a tuple of every axis once", axes)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Softmax(Named):
+    """Softmax of codes along an axis, to codes or, at the network's end, to float32.
+
+    Parameters
+    ----------
+    axis : int
+        Behind the batch axis.
+    """
+
+    op: ClassVar[str] = "Softmax"
+
+    axis: int
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        super().__post_init__()
+        good = is_integer(self.axis) and self.axis >= 0
+        self._require(good, "axis", "an axis behind the batch axis, from 0", self.axis)
+
+
 @dataclass(frozen=True, eq=False)
-class Rescale(_Named):
+class Rescale(Named):
     """Dequantise, clip to low..high (real values) and quantise with the output's parameters.
 
     ONNX Runtime drops a bare DequantizeLinear and QuantizeLinear that stand between two other
@@ -278,14 +195,14 @@ class Rescale(_Named):
 
 
 @dataclass(frozen=True, eq=False)
-class Quantize(_Named):
+class Quantize(Named):
     """Real values to codes (the network's input)."""
 
     op: ClassVar[str] = "Quantize"
 
 
 @dataclass(frozen=True, eq=False)
-class Dequantize(_Named):
+class Dequantize(Named):
     """Codes to real values (the network's output)."""
 
     op: ClassVar[str] = "Dequantize"
@@ -295,24 +212,17 @@ Layer = (
     Conv
     | Linear
     | MaxPool
+    | AveragePool
     | GlobalAveragePool
     | Add
     | AddConstant
+    | Mul
+    | MulConstant
+    | Concat
     | Reshape
+    | Transpose
+    | Softmax
     | Rescale
     | Quantize
     | Dequantize
 )
-
-
-def total(shape: Iterable[int]) -> int:
-    """Return the number of values in a shape, exact for any size."""
-    count = 1
-    for size in shape:
-        count *= size
-    return count
-
-
-def is_scale(scale: float) -> bool:
-    """Return whether a scale is in 2^-50..2^50, where no ratio of two scales leaves float32."""
-    return 2.0**-50 <= scale <= 2.0**50

@@ -10,9 +10,12 @@ from types import MappingProxyType
 import networkx as nx
 import numpy as np
 
+from .layer import is_integer, is_scale, total
 from .layers import (
     Add,
     AddConstant,
+    AveragePool,
+    Concat,
     Conv,
     Dequantize,
     GlobalAveragePool,
@@ -20,18 +23,21 @@ from .layers import (
     Linear,
     MaxPool,
     ModelError,
+    Mul,
+    MulConstant,
     Quantize,
     Rescale,
     Reshape,
-    is_integer,
-    is_scale,
-    total,
+    Softmax,
+    Transpose,
 )
 from .shapes import check_layer
 
 __all__ = [
     "Add",
     "AddConstant",
+    "AveragePool",
+    "Concat",
     "Conv",
     "Dequantize",
     "GlobalAveragePool",
@@ -39,11 +45,15 @@ __all__ = [
     "Linear",
     "MaxPool",
     "ModelError",
+    "Mul",
+    "MulConstant",
     "Network",
     "Quantize",
     "Rescale",
     "Reshape",
+    "Softmax",
     "Tensor",
+    "Transpose",
 ]
 
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255), "float32": (0, 0)}
@@ -183,10 +193,11 @@ class Network:
         output = self.tensors[layer.output]
         codes = [self.tensors[name].is_code for name in layer.inputs]
         real_in, real_out = isinstance(layer, Quantize), isinstance(layer, Dequantize)
-        if any(code == real_in for code in codes) or output.is_code == real_out:
+        is_wrong = output.is_code == real_out and not isinstance(layer, Softmax)
+        if is_wrong or any(code == real_in for code in codes):
             raise ModelError(
                 f"Network.tensors: must be int8 or uint8 except before Quantize and after "
-                f"Dequantize, got otherwise at layer {layer.name!r}"
+                f"Dequantize or Softmax, got otherwise at layer {layer.name!r}"
             )
         if isinstance(layer, Conv | Linear):
             if not output.low <= layer.low <= layer.high <= output.high:
@@ -194,13 +205,21 @@ class Network:
                     f"{layer.op}.low, high: must be codes of {output.dtype}, "
                     f"got {layer.low}..{layer.high} (layer {layer.name!r})"
                 )
-        if isinstance(layer, MaxPool | Reshape):
+        if isinstance(layer, MaxPool | Reshape | Transpose):
             source = self.tensors[layer.inputs[0]]
             before = (source.dtype, source.scale, source.zero_point)
             if before != (output.dtype, output.scale, output.zero_point):
                 raise ModelError(
                     f"{layer.op}.output: must have its input's type, scale and zero point "
                     f"(layer {layer.name!r})"
+                )
+        if isinstance(layer, Mul | MulConstant):
+            scales = [self.tensors[name].scale for name in layer.inputs]
+            scales += [layer.scale] if isinstance(layer, MulConstant) else []
+            if not scales[0] * scales[1] / output.scale <= 2.0**100:
+                raise ModelError(
+                    f"Mul.inputs: must have scales whose product is at most 2^100 output scales, "
+                    f"got {scales} and {output.scale} (layer {layer.name!r})"
                 )
         check_layer(layer, [self.tensors[name].shape for name in layer.inputs], output.shape)
 

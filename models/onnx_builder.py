@@ -67,6 +67,7 @@ class Wide:
     tensor: Tensor
 
 
+Operand = Tensor | Weights
 Value = Codes | Real | Weights | Pending | Wide
 
 

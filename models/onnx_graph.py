@@ -37,16 +37,20 @@ class Node:
 
 @dataclass(frozen=True)
 class Input:
-    """A graph input; the shape is without the batch axis."""
+    """A graph input; the shape is without the batch axis, which is 1 where it is symbolic."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    batch: int = 1
 
 
 @dataclass(frozen=True)
 class Graph:
-    """The file's graph with initialisers and Constant nodes as arrays."""
+    """The file's graph with initialisers and Constant nodes as arrays.
+
+    The batch is the size of the inputs' first axis, 1 where it is symbolic.
+    """
 
     file: str
     name: str
@@ -54,6 +58,8 @@ class Graph:
     constants: dict[str, NDArray[Any]]
     inputs: tuple[Input, ...]
     outputs: tuple[str, ...]
+    batch: int = 1
+    opset: int = 13
 
     def error(self, node: Node, sentence: str) -> ModelError:
         """Return an error that names the file, the node and its operator."""
@@ -101,7 +107,15 @@ def load_graph(path: str | os.PathLike[str]) -> Graph:
         nodes.append(Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes))
     inputs = [_input(file, info) for info in graph.input if info.name not in constants]
     outputs = tuple(info.name for info in graph.output)
-    return Graph(file, graph.name, tuple(nodes), constants, tuple(inputs), outputs)
+    batches = sorted({item.batch for item in inputs}) or [1]
+    if len(batches) > 1:
+        raise ModelError(
+            f"{file}: inputs must have one batch size, got {batches}; export with batch size 1"
+        )
+    opset = max([item.version for item in model.opset_import if not item.domain], default=13)
+    return Graph(
+        file, graph.name, tuple(nodes), constants, tuple(inputs), outputs, batches[0], opset
+    )
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -153,10 +167,10 @@ def _input(file: str, info: onnx.ValueInfoProto) -> Input:
     if tensor.elem_type not in DTYPES:
         kind = onnx.helper.printable_type(info.type)
         raise ModelError(f"{where}: must be float32, int8 or uint8, got {kind}")
-    if len(dims) < 2 or dims[0] not in (None, 1):
+    if len(dims) < 2 or dims[0] == 0:
         raise ModelError(
-            f"{where}: must have a first axis for the batch, symbolic or 1, and at least one "
-            f"more, got {shown}; export with batch size 1"
+            f"{where}: must have a first axis for the batch, symbolic or positive, and at least "
+            f"one more, got {shown}; export with batch size 1"
         )
     sizes = [size for size in dims[1:] if size is not None and size > 0]
     if len(sizes) != len(dims) - 1:
@@ -164,4 +178,4 @@ def _input(file: str, info: onnx.ValueInfoProto) -> Input:
             f"{where}: must have a known shape behind the batch axis, got {shown}; "
             f"export with fixed sizes"
         )
-    return Input(info.name, tuple(sizes), DTYPES[tensor.elem_type])
+    return Input(info.name, tuple(sizes), DTYPES[tensor.elem_type], dims[0] or 1)

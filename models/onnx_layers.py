@@ -1,16 +1,17 @@
-"""Layers from ONNX nodes whose operands are known: what both quantised forms share."""
+"""Weighted layers from ONNX nodes whose operands are known, in both quantised forms."""
 
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .layers import Conv, Linear, MaxPool, Reshape, total
+from .conversions import quantize
+from .layers import Conv, Linear
 from .network import Tensor
 from .onnx_builder import Array, Builder, Weights
 from .onnx_graph import Node
-from .operators import quantize
-from .shapes import Shape, conv_shape, linear_shape, pool_shape
+from .onnx_windows import windows
+from .shapes import Shape, conv_shape, linear_shape
 
 
 def conv(
@@ -93,100 +94,3 @@ def finish(layer: Conv | Linear, y: Tensor, low: float, high: float) -> Conv | L
     return replace(
         layer, output=y.name, multiplier=multiplier, low=int(bounds[0]), high=int(bounds[1])
     )
-
-
-def pool(builder: Builder, node: Node, x: Tensor, output: str) -> Tensor:
-    """Emit a MaxPool on codes and return its output tensor."""
-    kernel = tuple(int(size) for size in node.attributes.get("kernel_shape", ()))
-    if len(x.shape) != 3 or len(kernel) != 2:
-        raise builder.graph.error(
-            node, f"must pool [n, c, h, w] with a two-dimensional kernel, got kernel {kernel}"
-        )
-    if any(node.outputs[1:]) or node.attributes.get("storage_order", 0):
-        raise builder.graph.error(node, "must have one output; indices are not supported")
-    strides, pads, dilations = windows(builder, node, kernel, x.shape[1:])
-    layer = MaxPool(builder.name(node), (x.name,), output, kernel, strides, pads, dilations)
-    shape = pool_shape(layer, x.shape, bool(node.attributes.get("ceil_mode", 0)))
-    builder.emit(layer)
-    return builder.tensor(node, output, shape, x.dtype, x.scale, x.zero_point)
-
-
-def windows(
-    builder: Builder, node: Node, kernel: tuple[int, ...], size: tuple[int, ...]
-) -> tuple[tuple[int, int], tuple[int, int, int, int], tuple[int, int]]:
-    """Return strides, pads and dilations of a Conv or MaxPool node, auto_pad resolved."""
-    attributes = node.attributes
-    strides = tuple(int(v) for v in attributes.get("strides", (1, 1)))
-    dilations = tuple(int(v) for v in attributes.get("dilations", (1, 1)))
-    pads = tuple(int(v) for v in attributes.get("pads", (0, 0, 0, 0)))
-    given = tuple(attributes.get("kernel_shape", kernel))
-    lengths = (len(strides), len(dilations), len(pads), given)
-    if lengths != (2, 2, 4, tuple(kernel)) or min(*strides, *dilations) < 1:
-        raise builder.graph.error(
-            node,
-            f"must have two positive strides and dilations, four pads and the weight's kernel, "
-            f"got {strides}, {dilations}, {pads}, {given}",
-        )
-    mode = attributes.get("auto_pad", b"NOTSET").decode()
-    if mode in ("SAME_UPPER", "SAME_LOWER"):
-        pads = _same_pads(strides, dilations, kernel, size, mode == "SAME_LOWER")
-    elif mode == "VALID":
-        pads = (0, 0, 0, 0)
-    elif mode != "NOTSET":
-        raise builder.graph.error(node, f"auto_pad must be NOTSET, SAME_* or VALID, got {mode}")
-    return (
-        (strides[0], strides[1]),
-        (pads[0], pads[1], pads[2], pads[3]),
-        (dilations[0], dilations[1]),
-    )
-
-
-def _same_pads(
-    strides: tuple[int, ...],
-    dilations: tuple[int, ...],
-    kernel: tuple[int, ...],
-    size: tuple[int, ...],
-    is_lower: bool,
-) -> tuple[int, ...]:
-    before, after = [], []
-    for stride, dilation, taps, length in zip(strides, dilations, kernel, size, strict=True):
-        count = -(-length // stride)
-        missing = max(0, (count - 1) * stride + dilation * (taps - 1) + 1 - length)
-        first = (missing + is_lower) // 2
-        before.append(first)
-        after.append(missing - first)
-    return (*before, *after)
-
-
-def reshape(builder: Builder, node: Node, x: Tensor, output: str) -> Tensor:
-    """Emit a Reshape of codes for Flatten, Reshape, Squeeze or Unsqueeze; return its output."""
-    shape = _reshaped(builder, node, (1, *x.shape))
-    if not shape or shape[0] != 1 or total(shape) != x.size:
-        raise builder.graph.error(
-            node, f"must keep the batch axis and all values, got {list(x.shape)} to {list(shape)}"
-        )
-    builder.emit(Reshape(builder.name(node), (x.name,), output))
-    return builder.tensor(node, output, shape[1:], x.dtype, x.scale, x.zero_point)
-
-
-def _reshaped(builder: Builder, node: Node, shape: Shape) -> Shape:
-    """Return the output shape for a batch of one."""
-    rank = len(shape)
-    if node.op == "Flatten":
-        axis = int(node.attributes.get("axis", 1)) % rank
-        return total(shape[:axis]), total(shape[axis:])
-    if node.op == "Reshape":
-        target = [int(v) for v in builder.graph.constant(node, 1, "the new shape").reshape(-1)]
-        if not node.attributes.get("allowzero", 0):
-            target = [shape[i] if v == 0 and i < rank else v for i, v in enumerate(target)]
-        known = total(v for v in target if v != -1)
-        return tuple(total(shape) // max(known, 1) if v == -1 else v for v in target)
-    axes = node.attributes.get("axes")
-    if axes is None and node.input(1):
-        axes = builder.graph.constant(node, 1, "the axes").reshape(-1).tolist()
-    if node.op == "Squeeze":
-        gone = {a % rank for a in axes} if axes is not None else set(range(1, rank))
-        return tuple(v for i, v in enumerate(shape) if i not in gone or (v != 1 and axes is None))
-    new = {a % (rank + len(axes or ())) for a in axes or ()}
-    rest = iter(shape)
-    return tuple(1 if i in new else next(rest) for i in range(rank + len(new)))

@@ -5,16 +5,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from . import onnx_layers
-from .layers import GlobalAveragePool, Quantize, Rescale
+from . import onnx_elementwise, onnx_groups, onnx_moves, onnx_windows
+from .layers import Quantize, Rescale
 from .network import Tensor
 from .onnx_builder import Array, Builder, Codes, Pending, Real, Value, Weights, Wide
 from .onnx_graph import Node
-from .onnx_qlinear import emit_sum, gemm_attributes, sum_shape
-from .operators import quantize
-from .shapes import Shape
+from .onnx_groups import REMEDY
 
-REMEDY = "quantise the model with onnxruntime.quantization.quantize_static (QDQ, int8)"
+_MOVES: dict[str, Callable[[Builder, Node, Tensor, str], Tensor]] = {
+    "MaxPool": onnx_windows.pool,
+    "Transpose": onnx_moves.transpose,
+    "Flatten": onnx_moves.reshape,
+    "Reshape": onnx_moves.reshape,
+    "Squeeze": onnx_moves.reshape,
+    "Unsqueeze": onnx_moves.reshape,
+}
 
 
 def quantize_linear(builder: Builder, node: Node) -> None:
@@ -37,7 +42,7 @@ def quantize_linear(builder: Builder, node: Node) -> None:
         else:
             builder.emit(Rescale(builder.name(node, "rescale"), (value.tensor.name,), y.name))
     elif isinstance(value, Pending):
-        y = _GROUPS[value.node.op](builder, node, value)
+        y = onnx_groups.finish(builder, node, value)
     else:
         raise builder.graph.error(node, "must read float values, got codes")
     builder.values[node.outputs[0]] = Codes(y)
@@ -59,22 +64,43 @@ def dequantize_linear(builder: Builder, node: Node) -> None:
 
 
 def group(builder: Builder, node: Node) -> None:
-    """Conv, Gemm, MatMul, Add, GlobalAveragePool: remember the operands until QuantizeLinear."""
+    """Conv, Gemm, MatMul, Add, Mul, means, Softmax: remember the operands until QuantizeLinear."""
     if node.op == "Add" and _is_bias_of_matmul(builder, node):
+        return
+    if node.op == "Concat" and _is_concat_of_codes(builder, node):
         return
     operands: list[Real | Weights] = []
     has_bias = node.op in ("Conv", "Gemm") and bool(node.input(2))
-    for index in range(min(2, len(node.inputs))):
+    for index in range(2 if has_bias else len(node.inputs)):
         value = builder.value(node, index)
         if not isinstance(value, Real | Weights):
             raise builder.graph.error(
                 node, f"input {index} must come from DequantizeLinear, got {_kind(value)}; {REMEDY}"
             )
         operands.append(value)
-    if not operands or (node.op != "Add" and not isinstance(operands[0], Real)):
+    is_join = node.op in _JOINED
+    if not operands or not (is_join or isinstance(operands[0], Real)):
         raise builder.graph.error(node, "input 0 must be an activation, got a constant")
     bias = _bias(builder, node, 2) if has_bias else None
     builder.values[node.outputs[0]] = Pending(node, tuple(operands), bias)
+
+
+def _is_concat_of_codes(builder: Builder, node: Node) -> bool:
+    """Emit a Concat of code tensors that share type, scale and zero point, if it is one."""
+    parts = [builder.values.get(name) for name in node.inputs]
+    tensors = [part.tensor for part in parts if isinstance(part, Codes)]
+    if len(tensors) != len(parts) or not tensors:
+        return False
+    x = tensors[0]
+    if not all(_same_codes(x, tensor) for tensor in tensors):
+        raise builder.graph.error(
+            node, "codes must have one type, scale and zero point; use QLinearConcat"
+        )
+    layer, shape = onnx_elementwise.concat(builder, node, [*tensors])
+    y = builder.tensor(node, node.outputs[0], shape, x.dtype, x.scale, x.zero_point)
+    builder.emit(layer)
+    builder.values[y.name] = Codes(y)
+    return True
 
 
 def _is_bias_of_matmul(builder: Builder, node: Node) -> bool:
@@ -119,9 +145,9 @@ def clip(builder: Builder, node: Node) -> None:
 
 
 def copy(builder: Builder, node: Node) -> None:
-    """MaxPool, Flatten, Reshape, Squeeze, Unsqueeze: the same on codes and on real values."""
+    """MaxPool, Transpose and new shapes: the same on codes and on real values."""
     value = builder.value(node, 0)
-    make = onnx_layers.pool if node.op == "MaxPool" else onnx_layers.reshape
+    make = _MOVES[node.op]
     if isinstance(value, Pending) and value.node.op in ("Relu", "Clip"):
         # clipping is monotone: the maximum of clipped values is the clipped maximum
         source = value.operands[0]
@@ -140,6 +166,10 @@ def copy(builder: Builder, node: Node) -> None:
 def identity(builder: Builder, node: Node) -> None:
     """Identity, and Dropout outside training: another name for the same value."""
     name, output = node.input(0), node.outputs[0]
+    if node.op == "Dropout" and (any(node.outputs[1:]) or _is_training(builder, node)):
+        raise builder.graph.error(
+            node, "must be out of training and without a mask; export the model for inference"
+        )
     if name in builder.graph.constants:
         builder.graph.constants[output] = builder.graph.constants[name]
     elif name in builder.constants:
@@ -148,94 +178,22 @@ def identity(builder: Builder, node: Node) -> None:
         builder.values[output] = builder.value(node, 0)
 
 
-def _weighted(builder: Builder, node: Node, value: Pending) -> Tensor:
-    x, weights = value.operands[0], value.operands[1]
-    if not isinstance(x, Real) or not isinstance(weights, Weights):
-        raise builder.graph.error(
-            value.node, "must multiply an activation by constant quantised weights"
-        )
-    is_kn = value.node.op == "Gemm" and gemm_attributes(builder, value.node)
-    axis = 0 if value.node.op == "Conv" or is_kn else 1
-    if weights.scale.size > 1 and weights.axis != axis:
-        raise builder.graph.error(
-            value.node, f"the weight's scales must run along axis {axis}, got {weights.axis}"
-        )
-    integers = _integer_bias(builder, value, x.tensor, weights)
-    layer, shape = (
-        onnx_layers.conv(builder, value.node, x.tensor, weights, integers)
-        if value.node.op == "Conv"
-        else onnx_layers.linear(builder, value.node, x.tensor, weights, integers, is_kn)
-    )
-    y = builder.output(node, 1, shape)
-    builder.emit(onnx_layers.finish(layer, y, value.low, value.high))
-    return y
+def batch_normalization(builder: Builder, node: Node) -> None:
+    """BatchNormalization: always an error, because ONNX Runtime leaves it in float32 here.
 
-
-def _integer_bias(builder: Builder, value: Pending, x: Tensor, weights: Weights) -> Array | None:
-    """Return the bias as int32 codes of scale scale_x * scale_w.
-
-    A float bias is rounded to them, as ONNX Runtime does when it fuses the group.
+    It folds one into the Conv before it while the weights are float, and not behind their
+    DequantizeLinear.
     """
-    bias = value.bias
-    if bias is None:
-        return None
-    scale = np.float32(x.scale) * weights.scale
-    if isinstance(bias, Weights):
-        if bias.zero_point.any() or not np.allclose(bias.scale, scale, rtol=1e-5, atol=0.0):
-            raise builder.graph.error(
-                value.node, f"the bias must have zero point 0 and scale scale_x * scale_w; {REMEDY}"
-            )
-        return bias.codes
-    codes = np.rint(bias.reshape(-1) / scale)
-    if not (np.abs(codes) < 2.0**31).all():
-        raise builder.graph.error(
-            value.node, f"the bias must fit into int32 codes of scale scale_x * scale_w; {REMEDY}"
-        )
-    integers: Array = codes.astype(np.int32)
-    return integers
-
-
-def _sum(builder: Builder, node: Node, value: Pending) -> Tensor:
-    operands = [item.tensor if isinstance(item, Real) else item for item in value.operands]
-    shape = sum_shape(builder, value.node, operands)
-    return _clipped(
-        builder, node, value, shape, lambda y: emit_sum(builder, value.node, operands, y)
+    raise builder.graph.error(
+        node,
+        "must be folded into the Conv before it, before quantisation; run "
+        "onnxruntime.quantization.quant_pre_process on the float model and quantise it again, "
+        "or firemesh.models.quantise, which does both",
     )
 
 
-def _average(builder: Builder, node: Node, value: Pending) -> Tensor:
-    x = value.operands[0]
-    if not isinstance(x, Real) or len(x.tensor.shape) != 3:
-        raise builder.graph.error(value.node, "must average [n, c, h, w]")
-    layer = GlobalAveragePool(builder.name(value.node), (x.tensor.name,), node.outputs[0])
-    shape = (x.tensor.shape[0], 1, 1)
-    return _clipped(builder, node, value, shape, lambda y: builder.emit(layer))
-
-
-def _clipped(
-    builder: Builder, node: Node, value: Pending, shape: Shape, emit: Callable[[Tensor], None]
-) -> Tensor:
-    """Emit a sum or mean whose Relu or Clip changes nothing that saturation does not."""
-    y = builder.output(node, 1, shape)
-    bounds = quantize(np.array([value.low, value.high], np.float32), y)
-    if (int(bounds[0]), int(bounds[1])) != (y.low, y.high):
-        raise builder.graph.error(
-            value.node,
-            f"a Relu or Clip behind it must be covered by the code range of {y.name!r}; "
-            f"quantise activations asymmetrically (onnxruntime.quantization does by default)",
-        )
-    emit(y)
-    return y
-
-
-def _rescaled(builder: Builder, node: Node, value: Pending) -> Tensor:
-    x = value.operands[0]
-    if not isinstance(x, Real):
-        raise builder.graph.error(value.node, "must read an activation, got a constant")
-    y = builder.output(node, 1, x.tensor.shape)
-    name = builder.name(value.node)
-    builder.emit(Rescale(name, (x.tensor.name,), y.name, value.low, value.high))
-    return y
+def _is_training(builder: Builder, node: Node) -> bool:
+    return bool(node.input(2)) and bool(builder.graph.scalar(node, 2, "training_mode"))
 
 
 def _quantized_constant(builder: Builder, node: Node) -> Array:
@@ -287,31 +245,17 @@ def _kind(value: Value) -> str:
     return kinds[type(value)]
 
 
-_GROUPS: dict[str, Callable[[Builder, Node, Pending], Tensor]] = {
-    "Conv": _weighted,
-    "Gemm": _weighted,
-    "MatMul": _weighted,
-    "Add": _sum,
-    "GlobalAveragePool": _average,
-    "Relu": _rescaled,
-    "Clip": _rescaled,
-}
+_JOINED = ("Add", "Mul", "Concat")
+_GROUPED = ("Conv", "Gemm", "MatMul", *_JOINED, "AveragePool", "GlobalAveragePool", "Softmax")
 
 HANDLERS: dict[str, Callable[[Builder, Node], None]] = {
     "QuantizeLinear": quantize_linear,
     "DequantizeLinear": dequantize_linear,
-    "Conv": group,
-    "Gemm": group,
-    "MatMul": group,
-    "Add": group,
-    "GlobalAveragePool": group,
+    **dict.fromkeys(_GROUPED, group),
+    **dict.fromkeys(_MOVES, copy),
     "Relu": clip,
     "Clip": clip,
-    "MaxPool": copy,
-    "Flatten": copy,
-    "Reshape": copy,
-    "Squeeze": copy,
-    "Unsqueeze": copy,
+    "BatchNormalization": batch_normalization,
     "Identity": identity,
     "Dropout": identity,
 }

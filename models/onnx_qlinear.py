@@ -2,14 +2,11 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
-from . import onnx_layers
-from .layers import Add, AddConstant, GlobalAveragePool
+from . import onnx_elementwise, onnx_layers, onnx_windows
+from .layers import GlobalAveragePool, Softmax
 from .network import Tensor
-from .onnx_builder import Array, Builder, Codes, Weights
+from .onnx_builder import Builder, Codes, Operand
 from .onnx_graph import Node
-from .shapes import Shape, broadcast_shape
 
 UNBOUNDED = (float("-inf"), float("inf"))
 
@@ -46,16 +43,46 @@ def qgemm(builder: Builder, node: Node) -> None:
     builder.values[y.name] = Codes(y)
 
 
-def qlinear_add(builder: Builder, node: Node) -> None:
-    """QLinearAdd of com.microsoft: a, ..., b, ..., y's scale and zero point."""
-    operands: list[Tensor | Weights] = []
+def qlinear_elementwise(builder: Builder, node: Node) -> None:
+    """QLinearAdd and QLinearMul of com.microsoft: a, ..., b, ..., y's scale and zero point."""
+    operands: list[Operand] = []
     for index in (0, 3):
         name = node.input(index)
         is_constant = name in builder.graph.constants or name in builder.constants
         operands.append(builder.weights(node, index) if is_constant else builder.codes(node, index))
-    shape = sum_shape(builder, node, operands)
-    y = builder.output(node, 6, shape)
-    emit_sum(builder, node, operands, y)
+    y = builder.output(node, 6, onnx_elementwise.shape(builder, node, operands))
+    onnx_elementwise.emit(builder, node, operands, y)
+    builder.values[y.name] = Codes(y)
+
+
+def qlinear_concat(builder: Builder, node: Node) -> None:
+    """QLinearConcat of com.microsoft: y's scale and zero point, then each x, ..."""
+    parts: list[Operand] = []
+    for index in range(2, len(node.inputs), 3):
+        name = node.input(index)
+        is_constant = name in builder.graph.constants or name in builder.constants
+        parts.append(builder.weights(node, index) if is_constant else builder.codes(node, index))
+    layer, shape = onnx_elementwise.concat(builder, node, parts)
+    y = builder.output(node, 0, shape)
+    builder.emit(layer)
+    builder.values[y.name] = Codes(y)
+
+
+def qlinear_average_pool(builder: Builder, node: Node) -> None:
+    """QLinearAveragePool of com.microsoft: x, ..., y's scale and zero point."""
+    layer, shape = onnx_windows.average(builder, node, builder.codes(node, 0), node.outputs[0])
+    y = builder.output(node, 3, shape)
+    builder.emit(layer)
+    builder.values[y.name] = Codes(y)
+
+
+def qlinear_softmax(builder: Builder, node: Node) -> None:
+    """QLinearSoftmax of com.microsoft: x, ..., y's scale and zero point."""
+    x = builder.codes(node, 0)
+    opset = int(node.attributes.get("opset", builder.graph.opset))
+    layer = softmax(builder, node, x, node.outputs[0], opset)
+    y = builder.output(node, 3, x.shape)
+    builder.emit(layer)
     builder.values[y.name] = Codes(y)
 
 
@@ -82,52 +109,28 @@ def gemm_attributes(builder: Builder, node: Node) -> bool:
     return bool(attributes.get("transB", 0))
 
 
-def sum_shape(builder: Builder, node: Node, operands: list[Tensor | Weights]) -> Shape:
-    """Return the shape of the sum of two operands, behind the batch axis."""
-    ranks = [len(item.shape) for item in operands if isinstance(item, Tensor)]
-    if not ranks:
-        raise builder.graph.error(node, "must add an activation, got two constants; fold them")
-    a, b = (
-        item.shape if isinstance(item, Tensor) else framed(builder, node, item, ranks[0]).shape
-        for item in operands
-    )
-    return broadcast_shape(node.name or node.outputs[0], a, b)
-
-
-def framed(builder: Builder, node: Node, constant: Weights, rank: int) -> Array:
-    """Return constant codes with the rank of an activation behind its batch axis."""
-    codes = constant.codes
-    while codes.ndim > rank and codes.shape[0] == 1:
-        codes = codes[0]
-    if codes.ndim > rank or constant.scale.size != 1:
+def softmax(builder: Builder, node: Node, x: Tensor, output: str, opset: int) -> Softmax:
+    """Return a Softmax; before opset 13 it ran over an axis and all behind it."""
+    rank = len(x.shape) + 1
+    axis = int(node.attributes.get("axis", 1 if opset < 13 else -1))
+    axis += rank * (axis < 0)
+    if not 1 <= axis < rank or (opset < 13 and axis != rank - 1):
         raise builder.graph.error(
             node,
-            f"a constant operand must have one scale and no batch axis, got "
-            f"{constant.scale.size} scales and shape {list(constant.codes.shape)}",
+            f"must run along one axis behind the batch axis, got axis {axis} of {rank} in opset "
+            f"{opset}; export with opset 13 or later",
         )
-    return np.reshape(codes, (1,) * (rank - codes.ndim) + codes.shape)
-
-
-def emit_sum(builder: Builder, node: Node, operands: list[Tensor | Weights], y: Tensor) -> None:
-    """Emit an Add of two tensors or of a tensor and a constant."""
-    a, b = operands
-    name = builder.name(node)
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        builder.emit(Add(name, (a.name, b.name), y.name))
-        return
-    tensor, constant = (a, b) if isinstance(a, Tensor) else (b, a)
-    if not isinstance(tensor, Tensor) or not isinstance(constant, Weights):
-        raise builder.graph.error(node, "must add an activation, got two constants; fold them")
-    codes = framed(builder, node, constant, len(tensor.shape))
-    scale, point = float(constant.scale[0]), int(constant.zero_point[0])
-    is_first = constant is a
-    builder.emit(AddConstant(name, (tensor.name,), y.name, codes, scale, point, is_first))
+    return Softmax(builder.name(node), (x.name,), output, axis=axis - 1)
 
 
 HANDLERS: dict[str, Callable[[Builder, Node], None]] = {
     "QLinearConv": qlinear_conv,
     "QLinearMatMul": qlinear_matmul,
     "QGemm": qgemm,
-    "QLinearAdd": qlinear_add,
+    "QLinearAdd": qlinear_elementwise,
+    "QLinearMul": qlinear_elementwise,
+    "QLinearConcat": qlinear_concat,
+    "QLinearAveragePool": qlinear_average_pool,
     "QLinearGlobalAveragePool": qlinear_global_average_pool,
+    "QLinearSoftmax": qlinear_softmax,
 }

@@ -1,9 +1,10 @@
 """Read a quantised ONNX file, in QDQ or QOperator form, as a network."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from . import onnx_qdq, onnx_qlinear
+from . import onnx_groups, onnx_qdq, onnx_qlinear
 from .layers import Dequantize, ModelError
 from .network import Network, Tensor
 from .onnx_builder import Builder, Codes, Pending, Real, Wide
@@ -12,13 +13,17 @@ from .onnx_graph import Graph, Input, Node, load_graph
 HANDLERS = {**onnx_qlinear.HANDLERS, **onnx_qdq.HANDLERS}
 
 # Inputs of an operator that hold an activation; its scale and zero point follow it.
-_OPERANDS = {
+_OPERANDS: dict[str, Iterable[int]] = {
     "DequantizeLinear": (0,),
     "QLinearConv": (0,),
     "QLinearMatMul": (0,),
     "QGemm": (0,),
     "QLinearAdd": (0, 3),
+    "QLinearMul": (0, 3),
+    "QLinearConcat": range(2, 1000, 3),
+    "QLinearAveragePool": (0,),
     "QLinearGlobalAveragePool": (0,),
+    "QLinearSoftmax": (0,),
 }
 
 
@@ -29,7 +34,8 @@ def read_onnx(path: str | os.PathLike[str]) -> Network:
     ----------
     path : str or path
         A file in QDQ form (float operators between DequantizeLinear and QuantizeLinear) or in
-        QOperator form (QLinearConv and its kin), with a batch axis that is symbolic or 1.
+        QOperator form (QLinearConv and its kin). A batch axis of fixed size is read like a
+        symbolic one: frames lie along it.
 
     Returns
     -------
@@ -100,10 +106,15 @@ def _output(builder: Builder, name: str) -> str:
         return value.tensor.name
     file = builder.graph.file
     if isinstance(value, Pending):
+        if value.node.op == "Softmax" and value.node.outputs[0] == name:
+            layer = onnx_groups.float_softmax(builder, value)
+            builder.tensors[name] = Tensor(name, builder.tensors[layer.inputs[0]].shape, "float32")
+            builder.emit(layer)
+            return name
         raise builder.graph.error(
             value.node,
             f"its result is the float output {name!r} and must pass QuantizeLinear first; "
-            f"{onnx_qdq.REMEDY}",
+            f"{onnx_groups.REMEDY}",
         )
     if not isinstance(value, Real):
         raise ModelError(f"{file}: output {name!r} must be computed by a layer; export it again")

@@ -4,16 +4,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .layer import total
 from .layers import (
     Add,
     AddConstant,
+    AveragePool,
+    Concat,
     Conv,
     GlobalAveragePool,
     Layer,
     Linear,
     MaxPool,
     ModelError,
-    total,
+    Mul,
+    MulConstant,
+    Reshape,
+    Softmax,
+    Transpose,
 )
 
 Shape = tuple[int, ...]
@@ -65,10 +72,10 @@ def conv_shape(layer: Conv, x: Shape) -> Shape:
     )
 
 
-def pool_shape(layer: MaxPool, x: Shape, is_ceiled: bool) -> Shape:
+def pool_shape(layer: MaxPool | AveragePool, x: Shape, is_ceiled: bool) -> Shape:
     """Return the output shape of a pooling of an input [c, h, w]."""
     if len(x) != 3:
-        raise ModelError(f"MaxPool.inputs: must be [c, h, w], got {list(x)} ({layer.name!r})")
+        raise ModelError(f"{layer.op}.inputs: must be [c, h, w], got {list(x)} ({layer.name!r})")
     top, left, bottom, right = layer.pads
     spans = []
     for axis, pads in enumerate(((top, bottom), (left, right))):
@@ -92,16 +99,38 @@ def linear_shape(layer: Linear, x: Shape) -> Shape:
 
 
 def broadcast_shape(name: str, a: Shape, b: Shape) -> Shape:
-    """Return the shape of the sum of two tensors of equal rank."""
+    """Return the shape of the sum or product of two tensors of equal rank."""
     try:
         if len(a) == len(b):
             return tuple(np.broadcast_shapes(a, b))
     except ValueError:
         pass
     raise ModelError(
-        f"Add.inputs: must have shapes of one rank that broadcast, got {list(a)} and {list(b)} "
+        f"inputs: must have shapes of one rank that broadcast, got {list(a)} and {list(b)} "
         f"(layer {name!r})"
     )
+
+
+def concat_shape(layer: Concat, inputs: Sequence[Shape]) -> Shape:
+    """Return the shape of tensors one behind the other."""
+    axis, first = layer.axis, inputs[0]
+    rests = {(len(x), x[:axis], x[axis + 1 :]) for x in inputs}
+    if axis >= len(first) or len(rests) != 1:
+        raise ModelError(
+            f"Concat.inputs: must agree in all sizes but that of axis {axis} behind the batch "
+            f"axis, got {[list(x) for x in inputs]} (layer {layer.name!r})"
+        )
+    return (*first[:axis], sum(x[axis] for x in inputs), *first[axis + 1 :])
+
+
+def transpose_shape(layer: Transpose, x: Shape) -> Shape:
+    """Return the shape with its axes in another order."""
+    if len(x) != len(layer.permutation):
+        raise ModelError(
+            f"Transpose.permutation: must have {len(x)} axes, got {layer.permutation} "
+            f"(layer {layer.name!r})"
+        )
+    return tuple(x[axis] for axis in layer.permutation)
 
 
 def allowed_shapes(layer: Layer, inputs: Sequence[Shape], output: Shape) -> list[Shape]:
@@ -111,16 +140,22 @@ def allowed_shapes(layer: Layer, inputs: Sequence[Shape], output: Shape) -> list
         return [conv_shape(layer, x)]
     if isinstance(layer, Linear):
         return [linear_shape(layer, x)]
-    if isinstance(layer, MaxPool):
+    if isinstance(layer, MaxPool | AveragePool):
         floor, ceiled = (pool_shape(layer, x, is_ceiled) for is_ceiled in (False, True))
         return [(floor[0], h, w) for h in (floor[1], ceiled[1]) for w in (floor[2], ceiled[2])]
     if isinstance(layer, GlobalAveragePool):
         return [(*x[:1], 1, 1)] if len(x) == 3 else []
-    if isinstance(layer, Add):
+    if isinstance(layer, Add | Mul):
         return [broadcast_shape(layer.name, x, inputs[1])]
-    if isinstance(layer, AddConstant):
+    if isinstance(layer, AddConstant | MulConstant):
         return [broadcast_shape(layer.name, x, layer.constant.shape)]
-    if layer.op == "Reshape":
+    if isinstance(layer, Concat):
+        return [concat_shape(layer, inputs)]
+    if isinstance(layer, Transpose):
+        return [transpose_shape(layer, x)]
+    if isinstance(layer, Softmax) and layer.axis >= len(x):
+        return []
+    if isinstance(layer, Reshape):
         return [output] if total(x) == total(output) else []
     return [x]
 

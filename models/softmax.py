@@ -1,0 +1,50 @@
+"""Exact arithmetic of Softmax, on code arrays with a batch axis."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .conversions import dequantize, saturate
+from .network import Tensor
+
+Array = NDArray[Any]
+
+RESERVE = 5.0  # of ln(float32's maximum / terms), against overflow of the sum
+
+
+def exponentials(scale: float, n_terms: int) -> NDArray[np.float32]:
+    """Return exp of the 256 distances 255..0 below a largest code, times one common factor.
+
+    The factor is as large as float32 sums of ``n_terms`` allow; it cancels in the quotient.
+
+    Source: ONNX Runtime, qlinear_softmax.cc, QlinearBuildLookupTableUint32.
+    """
+    bits = float(np.log(np.finfo(np.float32).max / np.float32(n_terms)))
+    shift = max(0.0, bits - RESERVE) / scale
+    with np.errstate(over="ignore"):
+        return np.array([math.exp((i - 255 + shift) * scale) for i in range(256)], np.float32)
+
+
+def softmax(codes: Array, axis: int, x: Tensor, y: Tensor) -> Array:
+    """Return the quantised softmax along an axis of ``codes``.
+
+    Terms and their sum, from the first, are float32; the quotient is taken of the term times
+    floor(1 / scale of y), and the zero point is added after rounding. Results saturate.
+    """
+    table = exponentials(x.scale, codes.shape[axis])
+    wide = codes.astype(np.int32)
+    terms = table[255 - (wide.max(axis=axis, keepdims=True) - wide)]
+    # accumulate adds in order, where sum would add in pairs
+    sums = np.take(np.add.accumulate(terms, axis=axis), [-1], axis=axis)
+    factor = np.floor(np.float32(1) / np.float32(y.scale))
+    return saturate(np.rint(terms * factor / sums) + y.zero_point, y)
+
+
+def float_softmax(codes: Array, axis: int, x: Tensor) -> NDArray[np.float32]:
+    """Return the softmax of the real values in float32, computed in float64."""
+    real = dequantize(codes, x).astype(np.float64)
+    terms = np.exp(real - real.max(axis=axis, keepdims=True))
+    result: NDArray[np.float32] = (terms / terms.sum(axis=axis, keepdims=True)).astype(np.float32)
+    return result
