@@ -32,6 +32,10 @@ def softmax(codes: Array, axis: int, x: Tensor, y: Tensor) -> Array:
 
     Terms and their sum, from the first, are float32; the quotient is taken of the term times
     floor(1 / scale of y), and the zero point is added after rounding. Results saturate.
+
+    Where that product overflows (a single term, or a scale of y below 1 / (148 * terms)), ONNX
+    Runtime casts infinity to an integer, and its int8 kernel wraps where codes exceed 127: there
+    the result is the quotient's, saturated, and equality is not claimed.
     """
     table = exponentials(x.scale, codes.shape[axis])
     wide = codes.astype(np.int32)
@@ -39,7 +43,10 @@ def softmax(codes: Array, axis: int, x: Tensor, y: Tensor) -> Array:
     # accumulate adds in order, where sum would add in pairs
     sums = np.take(np.add.accumulate(terms, axis=axis), [-1], axis=axis)
     factor = np.floor(np.float32(1) / np.float32(y.scale))
-    return saturate(np.rint(terms * factor / sums) + y.zero_point, y)
+    with np.errstate(over="ignore"):
+        product = terms * factor
+    quotient = np.where(np.isfinite(product), product / sums, terms / sums * factor)
+    return saturate(np.rint(quotient) + np.float32(y.zero_point), y)
 
 
 def float_softmax(codes: Array, axis: int, x: Tensor) -> NDArray[np.float32]:

@@ -1,153 +1,32 @@
-"""Small random quantised ONNX graphs in both forms, and ONNX Runtime as the judge of them."""
-
-import platform
-from dataclasses import dataclass, field
-from pathlib import Path
+"""Small random quantised ONNX graphs of every operator that networks know."""
 
 import numpy as np
-import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
+import onnx_writer
+from onnx import TensorProto, helper
+from onnx_writer import WEIGHT_BITS, Value, has_exact_kernels, session
 
-OPS = ("conv", "conv", "pool", "residual", "clip", "relu", "average")
+__all__ = ["OPS", "WEIGHT_BITS", "Value", "Writer", "has_exact_kernels", "random_graph", "session"]
 
-
-def has_exact_kernels():
-    """On x86 without VNNI, ONNX Runtime's u8 x s8 kernels may saturate sums of two products."""
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return True
-    info = Path("/proc/cpuinfo")
-    return info.exists() and "_vnni" in info.read_text()
-
-
-WEIGHT_BITS = 8 if has_exact_kernels() else 7
-
-
-def session(model, optimised=None):
-    """Return an ONNX Runtime session under the options of the bit-equality claim."""
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.qdqisint8allowed", "1")
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    if optimised:
-        options.optimized_model_filepath = str(optimised)
-    source = model if isinstance(model, (str, bytes)) else model.SerializeToString()
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+OPS = (
+    "conv",
+    "depthwise",
+    "pool",
+    "mean",
+    "average",
+    "residual",
+    "product",
+    "scaled",
+    "concat",
+    "transpose",
+    "softmax",
+    "axes",
+    "clip",
+    "activation",
+)
 
 
-@dataclass
-class Value:
-    name: str
-    shape: tuple
-    scale: np.float32
-    zero: np.generic
-
-
-@dataclass
-class Writer:
-    """Writes one graph, node by node, in the QDQ or the QOperator form."""
-
-    rng: np.random.Generator
-    is_qdq: bool
-    kind: str
-    nodes: list = field(default_factory=list)
-    constants: dict = field(default_factory=dict)
-    count: int = 0
-    codes: list = field(default_factory=list)
-
-    def name(self, stem):
-        self.count += 1
-        return f"{stem}{self.count}"
-
-    def constant(self, value, stem="k"):
-        name = self.name(stem)
-        self.constants[name] = np.asarray(value)
-        return name
-
-    def scale(self, typical):
-        if self.rng.random() < 0.3:
-            return np.float32(2.0 ** np.round(np.log2(typical)))
-        return np.float32(typical * self.rng.uniform(0.6, 1.6))
-
-    def zero(self, is_low=False):
-        info = np.iinfo(self.kind)
-        if is_low or self.rng.random() < 0.25:
-            return np.dtype(self.kind).type(info.min)
-        return np.dtype(self.kind).type(self.rng.integers(info.min, info.max + 1))
-
-    def value(self, shape, typical, is_low=False):
-        return Value(self.name("t"), tuple(shape), self.scale(typical), self.zero(is_low))
-
-    def node(self, op, inputs, outputs, domain=None, **attributes):
-        made = helper.make_node(op, inputs, outputs, self.name(op), domain=domain, **attributes)
-        self.nodes.append(made)
-
-    def params(self, value):
-        return [self.constant(value.scale, "s"), self.constant(value.zero, "z")]
-
-    def real(self, value):
-        name = self.name("real")
-        self.node("DequantizeLinear", [value.name, *self.params(value)], [name])
-        return name
-
-    def quantised(self, real, value):
-        self.node("QuantizeLinear", [real, *self.params(value)], [value.name])
-        self.codes.append(value)
-        return value
-
-    def triple(self, value):
-        return [value.name, *self.params(value)]
-
-    def weights(self, shape, axis):
-        """Return codes, scale, zero point (per channel or not) and their filter axis length."""
-        kinds = ["int8"] if self.kind == "int8" else ["int8", "uint8"]
-        dtype = np.dtype(self.rng.choice(kinds))
-        info = np.iinfo(dtype)
-        shrink = 8 - WEIGHT_BITS
-        codes = self.rng.integers(info.min >> shrink, (info.max >> shrink) + 1, shape)
-        k = shape[axis] if self.rng.random() < 0.5 else None
-        scale = np.float32(2.0 ** self.rng.uniform(-9, -5, k)).astype(np.float32)
-        middle = (info.min + info.max + 1) // 2
-        zero = np.zeros(() if k is None else k, dtype) + dtype.type(middle)
-        if self.rng.random() < 0.5 and k is None:
-            zero = np.asarray(dtype.type(middle + self.rng.integers(-9, 10)))
-        return codes.astype(dtype), scale, zero
-
-    def weighted(self, op, x, shape, axis, out, fan, relu=False, **attributes):
-        """Write Conv, Gemm or MatMul with weights of a shape; the filters lie on an axis."""
-        codes, scale, zero = self.weights(shape, axis)
-        k = shape[axis]
-        std = 74.0 * 74.0 * np.sqrt(fan)
-        typical = float(x.scale) * float(np.mean(scale)) * std / 60.0
-        y = self.value(out, typical, relu)
-        has_bias = op != "MatMul" and self.rng.random() < 0.7
-        bias = self.rng.normal(0, std, k).astype(np.int32) if has_bias else None
-        w = [self.constant(codes, "w"), self.constant(scale, "ws"), self.constant(zero, "wz")]
-        if self.is_qdq:
-            weight, result = self.name("real"), self.name("real")
-            self.node("DequantizeLinear", w, [weight], axis=axis)
-            inputs = [self.real(x), weight]
-            if has_bias:
-                factor = np.broadcast_to(np.float32(x.scale) * scale, scale.shape or ())
-                b = [self.constant(bias, "b"), self.constant(np.float32(factor), "bs")]
-                b.append(self.constant(np.zeros(factor.shape, np.int32), "bz"))
-                inputs.append(self.name("real"))
-                self.node("DequantizeLinear", b, [inputs[-1]], axis=0)
-            self.node(op, inputs, [result], **attributes)
-            return self.quantised(self.relu(result) if relu else result, y)
-        head = [*self.triple(x), *w]
-        tail = [self.constant(bias, "b")] if has_bias else []
-        if op == "Gemm":
-            inputs = [*head, *(tail or [""]), *self.params(y)]
-            self.node("QGemm", inputs, [y.name], "com.microsoft", **attributes)
-        else:
-            self.node(f"QLinear{op}", [*head, *self.params(y), *tail], [y.name], **attributes)
-        self.codes.append(y)
-        return y
-
-    def relu(self, real):
-        name = self.name("real")
-        self.node("Relu", [real], [name])
-        return name
+class Writer(onnx_writer.Writer):
+    """Adds one random operator at a time."""
 
     def conv(self, x):
         c, h, w = x.shape
@@ -175,45 +54,193 @@ class Writer:
             group=groups,
         )
 
-    def pool(self, x):
-        c, h, w = x.shape
+    def windows(self, x):
+        """Return output sizes and attributes of a pool, or None where no window fits."""
+        _, h, w = x.shape
         kernel = self.rng.integers(1, 4, 2)
         strides = self.rng.integers(1, 3, 2)
         pads = np.array([self.rng.integers(0, kernel[i % 2]) for i in range(4)])
         room = np.array([h, w]) + pads[:2] + pads[2:] - kernel
         if (room < 0).any():
-            return x
+            return None
         ceil = int(self.rng.random() < 0.3)
         sizes = -(-room // strides) + 1 if ceil else room // strides + 1
         if ((sizes - 1) * strides >= np.array([h, w]) + pads[:2]).any():
-            return x  # ONNX Runtime's shape inference and kernel disagree on such a last window
-        y = Value(self.name("t"), (c, *sizes), x.scale, x.zero)
-        attributes = dict(
-            kernel_shape=kernel.tolist(), strides=strides.tolist(), pads=pads.tolist()
+            return None  # ONNX Runtime's shape inference and kernel disagree on such a last window
+        return sizes, dict(
+            kernel_shape=kernel.tolist(),
+            strides=strides.tolist(),
+            pads=pads.tolist(),
+            ceil_mode=ceil,
         )
+
+    def pool(self, x):
+        windows = self.windows(x)
+        if windows is None:
+            return x
+        return self.moved("MaxPool", x, (x.shape[0], *windows[0]), **windows[1])
+
+    def add(self, a, b):
+        return self.elementwise("Add", a, b, float(a.scale) + float(b.scale))
+
+    def multiply(self, a, b):
+        return self.elementwise("Mul", a, b, 60 * float(a.scale) * float(b.scale))
+
+    def elementwise(self, op, a, b, typical):
+        y = self.value(np.broadcast_shapes(a.shape, b.shape), typical)
         if self.is_qdq:
             real = self.name("real")
-            self.node("MaxPool", [self.real(x)], [real], ceil_mode=ceil, **attributes)
-            return self.quantised(real, y)
-        self.node("MaxPool", [x.name], [y.name], ceil_mode=ceil, **attributes)
+            self.node(op, [self.real(a), self.real(b)], [real])
+            return self.quantised(self.bounded(real, y), y)
+        inputs = [*self.triple(a), *self.triple(b), *self.params(y)]
+        return self.qlinear(op, inputs, y)
+
+    def qlinear(self, op, inputs, y, **attributes):
+        self.node(f"QLinear{op}", inputs, [y.name], "com.microsoft", **attributes)
         self.codes.append(y)
         return y
 
-    def add(self, a, b):
-        shape = np.broadcast_shapes(a.shape, b.shape)
-        y = self.value(shape, float(a.scale) + float(b.scale))
-        if self.is_qdq:
-            real = self.name("real")
-            self.node("Add", [self.real(a), self.real(b)], [real])
-            return self.quantised(real, y)
-        inputs = [*self.triple(a), *self.triple(b), *self.params(y)]
-        self.node("QLinearAdd", inputs, [y.name], "com.microsoft")
-        self.codes.append(y)
-        return y
+    def bounded(self, real, y):
+        """Write now and then a Relu or Clip that the code range need not cover, or an Identity."""
+        chance = self.rng.random()
+        if chance < 0.7:
+            return real
+        if chance < 0.8:
+            return self.relu(real)
+        name = self.name("real")
+        if chance < 0.9:
+            self.node(str(self.rng.choice(["Identity", "Dropout"])), [real], [name])
+            return name
+        low, high = np.sort(self.rng.normal(0, 60 * float(y.scale), 2)).astype(np.float32)
+        self.node("Clip", [real, self.constant(low), self.constant(high)], [name])
+        return name
 
     def residual(self, x):
         branch = self.pointwise(x) if self.rng.random() < 0.7 else self.average(x)
         return self.add(x, branch) if self.rng.random() < 0.5 else self.add(branch, x)
+
+    def product(self, x):
+        branch = self.pointwise(x) if self.rng.random() < 0.5 else self.average(x)
+        return self.multiply(x, branch) if self.rng.random() < 0.5 else self.multiply(branch, x)
+
+    def codes_of(self, shape, typical):
+        """Return constant codes of a shape, as a value."""
+        info = np.iinfo(self.kind)
+        constant = self.value(shape, typical)
+        codes = self.rng.integers(info.min, info.max + 1, shape).astype(self.kind)
+        self.constants[constant.name] = codes
+        return constant
+
+    def scaled(self, x):
+        shapes = [(), x.shape[-1:], (x.shape[0], 1, 1), (1, *x.shape)]
+        constant = self.codes_of(shapes[self.rng.integers(4)], 0.01)
+        y = Value("", x.shape, x.scale, x.zero)
+        a, b = (x, constant) if self.rng.random() < 0.5 else (constant, x)
+        join = self.multiply if self.rng.random() < 0.6 else self.add
+        made = join(a, b)
+        return Value(made.name, y.shape, made.scale, made.zero)
+
+    def concat(self, x):
+        axis = int(self.rng.integers(3))
+        parts = [x, self.pointwise(x), x if self.rng.random() < 0.3 else self.activation(x)]
+        parts = [parts[i] for i in self.rng.permutation(3)[: self.rng.integers(1, 4)]]
+        shape = list(x.shape)
+        shape[axis] = sum(part.shape[axis] for part in parts)
+        y = self.value(shape, float(x.scale))
+        if self.rng.random() < 0.3:
+            y = Value(y.name, y.shape, parts[0].scale, parts[0].zero)
+        axis = axis + 1 if self.rng.random() < 0.5 else axis - 3
+        if self.is_qdq:
+            real = self.name("real")
+            self.node("Concat", [self.real(part) for part in parts], [real], axis=axis)
+            return self.quantised(self.bounded(real, y), y)
+        inputs = [name for part in parts for name in self.triple(part)]
+        return self.qlinear("Concat", [*self.params(y), *inputs], y, axis=axis)
+
+    def moved(self, op, x, shape, inputs=(), **attributes):
+        """Write an operator that moves codes and changes none."""
+        y = Value(self.name("t"), tuple(shape), x.scale, x.zero)
+        if self.is_qdq:
+            real = self.name("real")
+            self.node(op, [self.real(x), *inputs], [real], **attributes)
+            return self.quantised(real, y)
+        self.node(op, [x.name, *inputs], [y.name], **attributes)
+        self.codes.append(y)
+        return y
+
+    def transpose(self, x):
+        order = self.rng.permutation(3)
+        perm = [0, *(int(axis) + 1 for axis in order)]
+        return self.moved("Transpose", x, [x.shape[axis] for axis in order], perm=perm)
+
+    def axes(self, x):
+        """Put an axis in, and take it out again."""
+        at = int(self.rng.integers(1, 5))
+        axes = [self.constant(np.int64([at]))]
+        shape = list(x.shape)
+        shape.insert(at - 1, 1)
+        return self.moved("Squeeze", self.moved("Unsqueeze", x, shape, axes), x.shape, axes)
+
+    def softmax(self, x):
+        """Write a Softmax without results that ONNX Runtime leaves undefined.
+
+        Its int8 kernel wraps above the largest code (256 at zero point -128 becomes -128), and
+        both cast infinity where a term times floor(1 / scale) overflows: for a single term.
+        """
+        info = np.iinfo(self.kind)
+        sizes = [axis for axis in range(3) if x.shape[axis] > 1]
+        if not sizes:
+            return x
+        axis = int(self.rng.choice(sizes)) + 1
+        axis = axis if self.rng.random() < 0.7 else axis - 4
+        scale = np.float32(self.rng.choice([1 / 256, 1 / 255, 1 / 128, 0.01, 1 / 64]))
+        scale = np.float32(scale * (1 if self.rng.random() < 0.7 else self.rng.uniform(1.01, 2)))
+        room = info.max - int(np.floor(np.float32(1) / scale))
+        zero = self.rng.integers(info.min, max(room, info.min) + 1)
+        if self.kind == "int8" and info.min > room:
+            scale, zero = np.float32(1 / 255), info.min
+        y = Value(self.name("t"), x.shape, scale, np.dtype(self.kind).type(zero))
+        if self.is_qdq:
+            real = self.name("real")
+            self.node("Softmax", [self.real(x)], [real], axis=axis)
+            return self.quantised(real, y)
+        inputs = [*self.triple(x), *self.params(y)]
+        return self.qlinear("Softmax", inputs, y, axis=axis, opset=17)
+
+    def depthwise(self, x):
+        c, h, w = x.shape
+        fold, (r, s) = int(self.rng.integers(1, 3)), self.rng.integers(1, 4, 2)
+        if r > h or s > w:
+            return x
+        mode = str(self.rng.choice(["SAME_UPPER", "SAME_LOWER", "VALID"]))
+        stride = int(self.rng.integers(1, 3))
+        sizes = [-(-n // stride) for n in ((h, w) if mode != "VALID" else (h - r + 1, w - s + 1))]
+        return self.weighted(
+            "Conv",
+            x,
+            (c * fold, 1, r, s),
+            0,
+            (c * fold, *sizes),
+            r * s,
+            relu=self.is_qdq and self.rng.random() < 0.4,
+            strides=[stride, stride],
+            auto_pad=mode,
+            group=c,
+        )
+
+    def mean(self, x):
+        windows = self.windows(x)
+        if windows is None:
+            return x
+        sizes, attributes = windows
+        attributes["count_include_pad"] = int(self.rng.random() < 0.5)
+        y = self.value((x.shape[0], *sizes), float(x.scale))
+        if self.is_qdq:
+            real = self.name("real")
+            self.node("AveragePool", [self.real(x)], [real], **attributes)
+            return self.quantised(real, y)
+        inputs = [*self.triple(x), *self.params(y)]
+        return self.qlinear("AveragePool", inputs, y, **attributes)
 
     def pointwise(self, x):
         c, h, w = x.shape
@@ -243,17 +270,11 @@ class Writer:
 
     def flatten(self, x):
         size = int(np.prod(x.shape))
-        y = Value(self.name("t"), (size,), x.scale, x.zero)
-        source = self.real(x) if self.is_qdq else x.name
-        target = self.name("real") if self.is_qdq else y.name
         if self.rng.random() < 0.5:
-            self.node("Flatten", [source], [target], axis=1)
-        else:
-            self.node("Reshape", [source, self.constant(np.int64([0, -1]))], [target])
-        if self.is_qdq:
-            return self.quantised(target, y)
-        self.codes.append(y)
-        return y
+            return self.moved("Flatten", x, (size,), axis=1)
+        first = self.batch if isinstance(self.batch, int) else 0
+        target = self.constant(np.int64([first, -1]))
+        return self.moved("Reshape", x, (size,), [target])
 
     def dense(self, x):
         n, k = x.shape[0], int(self.rng.integers(1, 7))
@@ -265,25 +286,17 @@ class Writer:
 
     def bias(self, x):
         """Add constant codes, as an exporter writes a MatMul's bias."""
-        info = np.iinfo(self.kind)
-        constant = self.value(x.shape[-1:], float(x.scale))
-        codes = self.rng.integers(info.min, info.max + 1, constant.shape).astype(self.kind)
-        self.constants[constant.name] = codes
+        constant = self.codes_of(x.shape[-1:], float(x.scale))
         return self.add(x, constant) if self.rng.random() < 0.5 else self.add(constant, x)
 
-    def model(self, x, outputs):
-        shape = ["n", *x.shape]
-        opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
-        graph = helper.make_graph(
-            self.nodes,
-            "random",
-            [helper.make_tensor_value_info(x.name, TensorProto.FLOAT, shape)],
-            outputs,
-            [numpy_helper.from_array(value, name) for name, value in self.constants.items()],
-        )
-        model = helper.make_model(graph, opset_imports=opsets)
-        model.ir_version = 8
-        return model
+    def result(self, x):
+        """Return the float output's name: a DequantizeLinear or a Softmax behind one."""
+        real = self.real(x)
+        if self.rng.random() < 0.8:
+            return real
+        name = self.name("real")
+        self.node("Softmax", [real], [name], axis=-1)
+        return name
 
 
 def random_graph(seed, is_qdq, kind, steps):
@@ -293,21 +306,14 @@ def random_graph(seed, is_qdq, kind, steps):
     shape = (int(rng.integers(1, 5)), int(rng.integers(3, 9)), int(rng.integers(3, 9)))
     image = Value("image", shape, np.float32(1), np.float32(0))
     x = writer.quantised(image.name, writer.value(shape, 2.0 / 128))
-    ops = {
-        "conv": writer.conv,
-        "pool": writer.pool,
-        "residual": writer.residual,
-        "average": writer.average,
-        "clip": writer.clip,
-        "relu": writer.activation,
-    }
+    writer.batch = "n" if rng.random() < 0.5 else 2
     for op in steps:
-        x = ops[op](x)
+        x = getattr(writer, op)(x)
     if rng.random() < 0.6:
         x = writer.dense(writer.flatten(x))
         if rng.random() < 0.4:
             x = writer.bias(x)
-    real = writer.real(x)
+    real = writer.result(x)
     outputs = [helper.make_tensor_value_info(real, TensorProto.FLOAT, [None] * (len(x.shape) + 1))]
     if not is_qdq:
         proto = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
