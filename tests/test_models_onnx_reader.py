@@ -32,7 +32,10 @@ def assert_equal_to_onnxruntime(model, frames, folder):
     wanted = session.run(None, {network.inputs[0]: frames})
     for name, expected in zip(network.outputs, wanted, strict=True):
         assert values[name].shape == expected.shape and values[name].dtype == expected.dtype
-        assert (values[name] == expected).all(), name
+        if network.producer(name).op == "Softmax" and expected.dtype == np.float32:
+            assert np.abs(values[name] - expected).max() <= 1e-6
+        else:
+            assert (values[name] == expected).all(), name
     return network
 
 
