@@ -37,20 +37,17 @@ class Node:
 
 @dataclass(frozen=True)
 class Input:
-    """A graph input; the shape is without the batch axis, which is 1 where it is symbolic."""
+    """A graph input; the shape is without the batch axis, None where it is symbolic."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
-    batch: int = 1
+    batch: int | None = None
 
 
 @dataclass(frozen=True)
 class Graph:
-    """The file's graph with initialisers and Constant nodes as arrays.
-
-    The batch is the size of the inputs' first axis, 1 where it is symbolic.
-    """
+    """The file's graph with initialisers and Constant nodes as arrays."""
 
     file: str
     name: str
@@ -58,8 +55,12 @@ class Graph:
     constants: dict[str, NDArray[Any]]
     inputs: tuple[Input, ...]
     outputs: tuple[str, ...]
-    batch: int = 1
     opset: int = 13
+
+    @property
+    def batch(self) -> int:
+        """Size of the inputs' first axis; 1 where it is symbolic."""
+        return next((item.batch for item in self.inputs if item.batch), 1)
 
     def error(self, node: Node, sentence: str) -> ModelError:
         """Return an error that names the file, the node and its operator."""
@@ -107,15 +108,13 @@ def load_graph(path: str | os.PathLike[str]) -> Graph:
         nodes.append(Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes))
     inputs = [_input(file, info) for info in graph.input if info.name not in constants]
     outputs = tuple(info.name for info in graph.output)
-    batches = sorted({item.batch for item in inputs}) or [1]
+    batches = sorted({item.batch for item in inputs if item.batch})
     if len(batches) > 1:
         raise ModelError(
             f"{file}: inputs must have one batch size, got {batches}; export with batch size 1"
         )
     opset = max([item.version for item in model.opset_import if not item.domain], default=13)
-    return Graph(
-        file, graph.name, tuple(nodes), constants, tuple(inputs), outputs, batches[0], opset
-    )
+    return Graph(file, graph.name, tuple(nodes), constants, tuple(inputs), outputs, opset)
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -178,4 +177,4 @@ def _input(file: str, info: onnx.ValueInfoProto) -> Input:
             f"{where}: must have a known shape behind the batch axis, got {shown}; "
             f"export with fixed sizes"
         )
-    return Input(info.name, tuple(sizes), DTYPES[tensor.elem_type], dims[0] or 1)
+    return Input(info.name, tuple(sizes), DTYPES[tensor.elem_type], dims[0])

@@ -145,12 +145,18 @@ def _first_use(graph: Graph, name: str) -> tuple[float, int]:
     return 1.0, 0
 
 
+def is_quantised(graph: Graph) -> bool:
+    """Return whether a file holds quantised operators, or takes codes."""
+    marks = ("QuantizeLinear", "DequantizeLinear", *onnx_qlinear.HANDLERS)
+    takes_codes = any(item.dtype != "float32" for item in graph.inputs)
+    return takes_codes or any(node.op in marks for node in graph.nodes)
+
+
 def _require_quantised(graph: Graph) -> None:
     """Raise an error for a float model."""
-    marks = ("QuantizeLinear", "DequantizeLinear", *onnx_qlinear.HANDLERS)
-    is_float = all(item.dtype == "float32" for item in graph.inputs)
-    if is_float and not any(node.op in marks for node in graph.nodes):
+    if not is_quantised(graph):
         raise ModelError(
             f"{graph.file}: must be a quantised model, got float operators only; "
-            f"quantise it first with onnxruntime.quantization.quantize_static"
+            f"quantise it first with onnxruntime.quantization.quantize_static, or give typical "
+            f"frames: firemesh.load(path, calibration=frames)"
         )

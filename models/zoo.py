@@ -1,6 +1,7 @@
 """Networks by name: trained ones that come with the package, and synthetic ones; their images."""
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from .cut import cut, frames_at
 from .layers import ModelError
 from .network import Network
 from .onnx_reader import read_onnx
+from .quantise import quantise
 from .recipe import Recipe
 
 DATA = Path(__file__).parent / "data"
@@ -99,13 +101,14 @@ def load(
     weights: str | None = None,
     activations: float | None = None,
     layers: str | None = None,
+    calibration: Any = None,
 ) -> Network:
     """Return a network of the zoo, or read one from an ONNX file.
 
     Parameters
     ----------
     name_or_path : str or path
-        A name in ``ZOO``, or the path of a quantised ONNX file.
+        A name in ``ZOO``, or the path of an ONNX file, quantised or, with calibration, float.
     preset : str, optional
         Densities of a synthetic network: S1 (default), S2 or S3.
     seed : int, optional
@@ -117,6 +120,9 @@ def load(
     layers : str, optional
         ``all``, ``conv`` or layer names with commas between: the part of the network from the
         first to the last of them. By default all, but of vgg16 and alexnet the convolutions.
+    calibration : float32[n, ...], optional
+        Typical frames, with which a float file is quantised to int8 (``quantise`` has options);
+        needs onnxruntime: ``pip install 'firemesh[quantise]'``.
 
     Raises
     ------
@@ -129,10 +135,12 @@ def load(
     ('image',)
     """
     name = os.fspath(name_or_path)
+    if name in ZOO and calibration is not None:
+        raise ModelError(f"load.calibration: must be left out for {name}, which is quantised")
     if name in ARCHITECTURES:
         return synthetic.network(_recipe(name, preset, seed, weights, activations, layers))
     _refuse(name, preset=preset, seed=seed, weights=weights, activations=activations)
-    network = _stored(name) if name in ZOO else _file(name)
+    network = _stored(name) if name in ZOO else _file(name, calibration)
     return cut(network, "all" if layers is None else layers)
 
 
@@ -216,13 +224,23 @@ def _stored(name: str) -> Network:
     )
 
 
-def _file(name: str) -> Network:
+def _file(name: str, calibration: Any) -> Network:
     if not name or (Path(name).suffix != ".onnx" and not os.path.exists(name)):
         raise ModelError(
             f"{name or 'an empty name'}: no network of this name and no such file; known networks: "
             f"{', '.join(ZOO)}; or give the path of an ONNX file"
         )
-    return read_onnx(name)
+    return read_onnx(name) if calibration is None else _calibrated(name, calibration)
+
+
+def _calibrated(path: str, calibration: Any) -> Network:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / Path(path).name
+        quantise(path, calibration, file)
+        try:
+            return read_onnx(file)
+        except ModelError as error:
+            raise ModelError(str(error).replace(str(file), f"{path} (quantised)")) from error
 
 
 def _held_back(entry: Entry, frames: int | None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
