@@ -1,5 +1,7 @@
 """Quantise a float ONNX file with calibration frames, through onnxruntime.quantization."""
 
+import contextlib
+import io
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,7 +24,7 @@ METHODS = {
     "percentile": "Percentile",
     "distribution": "Distribution",
 }
-BATCH = 32  # frames at a time where the file's batch axis is symbolic
+BATCH = 32  # frames at a time, at most, where the file's batch axis is symbolic
 
 
 def quantise(
@@ -87,7 +89,9 @@ class _Frames:
     """Calibration frames in batches, as onnxruntime.quantization asks for them."""
 
     def __init__(self, graph: Graph, frames: NDArray[np.float32]) -> None:
-        size = graph.inputs[0].batch or BATCH
+        # histograms need batches of one size
+        whole = next(n for n in range(BATCH, 0, -1) if len(frames) % n == 0)
+        size = graph.inputs[0].batch or whole
         self._name = graph.inputs[0].name
         self._batches: Iterator[NDArray[np.float32]] = (
             frames[start : start + size] for start in range(0, len(frames), size)
@@ -147,10 +151,11 @@ def _run(
     with tempfile.TemporaryDirectory() as folder:
         prepared, written = Path(folder) / "prepared.onnx", Path(folder) / "quantised.onnx"
         try:
-            quant_pre_process(source, prepared, skip_symbolic_shape=True)
-            quantization.quantize_static(
-                prepared, written, frames, per_channel=per_channel, **named
-            )
+            with contextlib.redirect_stdout(io.StringIO()):  # histograms report progress
+                quant_pre_process(source, prepared, skip_symbolic_shape=True)
+                quantization.quantize_static(
+                    prepared, written, frames, per_channel=per_channel, **named
+                )
         except Exception as error:  # onnxruntime's errors have no base of their own
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise ModelError(
