@@ -18,12 +18,7 @@ from .onnx_reader import is_quantised
 # Names of this module and of onnxruntime.quantization.
 FORMS = {"qdq": "QDQ", "qoperator": "QOperator"}
 ACTIVATIONS = {"int8": "QInt8", "uint8": "QUInt8"}
-METHODS = {
-    "minmax": "MinMax",
-    "entropy": "Entropy",
-    "percentile": "Percentile",
-    "distribution": "Distribution",
-}
+METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 BATCH = 32  # frames at a time, at most, where the file's batch axis is symbolic
 
 
@@ -54,7 +49,7 @@ def quantise(
     per_channel : bool
         One weight scale for each filter; else one for each layer.
     activation : {"int8", "uint8"}
-    method : {"minmax", "entropy", "percentile", "distribution"}
+    method : {"minmax", "entropy", "percentile"}
         How the range of an activation follows from the calibration.
 
     Raises

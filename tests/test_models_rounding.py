@@ -10,6 +10,7 @@ from firemesh.models import reference
 from firemesh.models.onnx_reader import read_onnx
 
 SEEDS = st.integers(0, 10**6)
+KINDS = st.sampled_from(["int8", "uint8"])
 
 
 def one_node(op, domain, shape, constants, inputs, kind="int8", rank=None, **attributes):
@@ -101,3 +102,93 @@ def test_a_global_mean_equals_onnxruntime_at_random_codes(tmp_path_factory, seed
     mixed = np.where(rng.random(codes.shape[:1])[:, None, None, None] < 0.5, codes, spread)
     codes = np.clip(mixed, info.min, info.max).astype(kind)
     assert_equal(model, codes, tmp_path_factory.getbasetemp())
+
+
+def points(rng, kind, *names):
+    """Return zero points of a type, at random, by name."""
+    info = np.iinfo(kind)
+    return {name: np.dtype(kind).type(rng.integers(info.min, info.max + 1)) for name in names}
+
+
+@settings(max_examples=80, deadline=None)
+@given(SEEDS, KINDS, st.booleans())
+def test_a_product_equals_onnxruntime_at_every_pair_of_codes(
+    tmp_path_factory, seed, kind, is_first
+):
+    rng = np.random.default_rng(seed)
+    info = np.iinfo(kind)
+    zeros = points(rng, kind, "zx", "zc", "zy")
+    every = np.arange(info.min, info.max + 1).astype(kind)
+    constants = {
+        "sx": decimals(rng, 1, 40),
+        "zx": zeros["zx"],
+        "c": every[:, None],
+        "sc": decimals(rng, 1, 40),
+        "zc": zeros["zc"],
+        "sy": decimals(rng, 100, 3000),
+        "zy": zeros["zy"],
+    }
+    names = list(constants)
+    x, c, y = ["x", *names[:2]], names[2:5], names[5:]
+    inputs = [*c, *x, *y] if is_first else [*x, *c, *y]
+    model = one_node("QLinearMul", "com.microsoft", (256, 256), constants, inputs, kind)
+    codes = np.broadcast_to(every, (1, 256, 256)).copy()
+    assert_equal(model, codes, tmp_path_factory.getbasetemp())
+
+
+@settings(max_examples=80, deadline=None)
+@given(SEEDS, KINDS, st.integers(1, 5), st.integers(1, 5), st.booleans())
+def test_a_window_s_mean_equals_onnxruntime_at_random_codes(
+    tmp_path_factory, seed, kind, r, s, counts_padding
+):
+    rng = np.random.default_rng(seed)
+    info = np.iinfo(kind)
+    zeros = points(rng, kind, "zx", "zy")
+    scales = [decimals(rng, 1, 60) for _ in range(2)]
+    constants = {"sx": scales[0], "zx": zeros["zx"], "sy": scales[1], "zy": zeros["zy"]}
+    attributes = dict(kernel_shape=[r, s], strides=[1, 2], pads=[r - 1, 0, r // 2, s - 1])
+    attributes["count_include_pad"] = int(counts_padding)
+    op, domain = "QLinearAveragePool", "com.microsoft"
+    model = one_node(op, domain, (2, 9, 11), constants, ["x", *constants], kind, **attributes)
+    codes = rng.integers(info.min, info.max + 1, (40, 2, 9, 11))
+    spread = np.int64(constants["zx"]) + rng.integers(-9, 10, codes.shape)
+    mixed = np.where(rng.random(codes.shape[:1])[:, None, None, None] < 0.5, codes, spread)
+    assert_equal(
+        model, np.clip(mixed, info.min, info.max).astype(kind), tmp_path_factory.getbasetemp()
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, KINDS)
+def test_a_concatenation_equals_onnxruntime_at_every_code(tmp_path_factory, seed, kind):
+    rng = np.random.default_rng(seed)
+    info = np.iinfo(kind)
+    zeros = points(rng, kind, "zx", "zy")
+    scales = [decimals(rng, 1, 60) for _ in range(2)]
+    constants = {"sy": scales[0], "zy": zeros["zy"], "sx": scales[1], "zx": zeros["zx"]}
+    inputs = ["sy", "zy", "x", "sx", "zx", "x", "sx", "zx"]
+    model = one_node("QLinearConcat", "com.microsoft", (16, 16), constants, inputs, kind, axis=2)
+    codes = np.arange(info.min, info.max + 1).astype(kind).reshape(1, 16, 16)
+    assert_equal(model, codes, tmp_path_factory.getbasetemp())
+
+
+@settings(max_examples=100, deadline=None)
+@given(SEEDS, KINDS, st.integers(2, 40))
+def test_a_softmax_equals_onnxruntime_at_random_codes(tmp_path_factory, seed, kind, n):
+    """Scales of the output leave no result above the largest code: there the int8 kernel wraps."""
+    rng = np.random.default_rng(seed)
+    info = np.iinfo(kind)
+    constants = {
+        "sx": np.float32(rng.choice([decimals(rng, 1, 60), rng.uniform(1e-3, 0.3)])),
+        "zx": points(rng, kind, "zx")["zx"],
+        "sy": np.float32(rng.choice([1 / 255, 0.01, 1 / 128, rng.uniform(1 / 250, 0.1)])),
+    }
+    room = info.max - int(1 / constants["sy"])
+    constants["zy"] = np.dtype(kind).type(rng.integers(info.min, max(room, info.min) + 1))
+    op, domain = "QLinearSoftmax", "com.microsoft"
+    attributes = dict(axis=int(rng.choice([1, -1])), opset=13)
+    model = one_node(op, domain, (n,), constants, ["x", *constants], kind, **attributes)
+    codes = rng.integers(info.min, info.max + 1, (400, n))
+    near = codes[:, :1] + rng.integers(-20, 21, codes.shape)
+    codes = np.where(rng.random((400, 1)) < 0.7, np.clip(near, info.min, info.max), codes)
+    assert_equal(model, codes.astype(kind), tmp_path_factory.getbasetemp())
