@@ -27,8 +27,12 @@ def average_pool(
     """Return requantised window means as [n, c, *size].
 
     Dequantised values are added in float32, row by row; padding adds nothing. The zero point is
-    added before rounding.
+    added before rounding. A window that is the whole frame, unpadded, is a global mean.
+
+    Source: ONNX Runtime, qlinear_pool.cc, QLinearAveragePool.
     """
+    if layer.kernel == codes.shape[2:] and not any(layer.pads):
+        return global_average_pool(codes, x, y)
     sums = _sums(dequantize(codes, x), layer, size)
     counts = np.asarray(np.float32(layer.kernel[0] * layer.kernel[1]))
     if not layer.counts_padding:

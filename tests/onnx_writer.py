@@ -63,8 +63,11 @@ class Writer:
         return name
 
     def scale(self, typical):
-        if self.rng.random() < 0.3:
+        chance = self.rng.random()
+        if chance < 0.3:
             return np.float32(2.0 ** np.round(np.log2(typical)))
+        if chance < 0.6:
+            return np.float32(f"{typical:.1e}")  # two digits: ties of rounding are common
         return np.float32(typical * self.rng.uniform(0.6, 1.6))
 
     def zero(self, is_low=False):

@@ -148,9 +148,12 @@ def test_a_window_s_mean_equals_onnxruntime_at_random_codes(
     constants = {"sx": scales[0], "zx": zeros["zx"], "sy": scales[1], "zy": zeros["zy"]}
     attributes = dict(kernel_shape=[r, s], strides=[1, 2], pads=[r - 1, 0, r // 2, s - 1])
     attributes["count_include_pad"] = int(counts_padding)
+    h, w = (r, s) if rng.random() < 0.3 else (9, 11)
+    if h == r and rng.random() < 0.7:
+        attributes["pads"] = [0, 0, 0, 0]  # the whole frame: another formula
     op, domain = "QLinearAveragePool", "com.microsoft"
-    model = one_node(op, domain, (2, 9, 11), constants, ["x", *constants], kind, **attributes)
-    codes = rng.integers(info.min, info.max + 1, (40, 2, 9, 11))
+    model = one_node(op, domain, (2, h, w), constants, ["x", *constants], kind, **attributes)
+    codes = rng.integers(info.min, info.max + 1, (40, 2, h, w))
     spread = np.int64(constants["zx"]) + rng.integers(-9, 10, codes.shape)
     mixed = np.where(rng.random(codes.shape[:1])[:, None, None, None] < 0.5, codes, spread)
     assert_equal(
