@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -98,6 +99,18 @@ class _Frames:
         return None if batch is None else {self._name: batch}
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep onnxruntime's progress and its advice on speed off the terminal."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(disabled)
+
+
 def _frames(graph: Graph, calibration: Any) -> NDArray[np.float32]:
     """Return calibration frames as float32[n, ...]."""
     if len(graph.inputs) != 1 or graph.inputs[0].dtype != "float32":
@@ -146,7 +159,7 @@ def _run(
     with tempfile.TemporaryDirectory() as folder:
         prepared, written = Path(folder) / "prepared.onnx", Path(folder) / "quantised.onnx"
         try:
-            with contextlib.redirect_stdout(io.StringIO()):  # histograms report progress
+            with _quiet():
                 quant_pre_process(source, prepared, skip_symbolic_shape=True)
                 quantization.quantize_static(
                     prepared, written, frames, per_channel=per_channel, **named
