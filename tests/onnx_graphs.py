@@ -299,7 +299,7 @@ class Writer(onnx_writer.Writer):
         return name
 
 
-def random_graph(seed, is_qdq, kind, steps):
+def random_graph(seed, is_qdq, kind, steps, may_end_in_softmax=False):
     """Return a random model and its input; every code tensor of the QOperator form is an output."""
     rng = np.random.default_rng(seed)
     writer = Writer(rng, is_qdq, kind)
@@ -313,7 +313,7 @@ def random_graph(seed, is_qdq, kind, steps):
         x = writer.dense(writer.flatten(x))
         if rng.random() < 0.4:
             x = writer.bias(x)
-    real = writer.result(x)
+    real = writer.result(x) if may_end_in_softmax else writer.real(x)
     outputs = [helper.make_tensor_value_info(real, TensorProto.FLOAT, [None] * (len(x.shape) + 1))]
     if not is_qdq:
         proto = helper.np_dtype_to_tensor_dtype(np.dtype(kind))

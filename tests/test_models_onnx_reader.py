@@ -42,14 +42,14 @@ def assert_equal_to_onnxruntime(model, frames, folder):
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 2**32), KINDS, STEPS)
 def test_random_qdq_graphs_equal_onnxruntime_bit_for_bit(folder, seed, kind, steps):
-    model, frames = onnx_graphs.random_graph(seed, True, kind, steps)
+    model, frames = onnx_graphs.random_graph(seed, True, kind, steps, True)
     assert_equal_to_onnxruntime(model, frames, folder)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 2**32), KINDS, STEPS)
 def test_every_tensor_of_random_qoperator_graphs_equals_onnxruntime(folder, seed, kind, steps):
-    model, frames = onnx_graphs.random_graph(seed, False, kind, steps)
+    model, frames = onnx_graphs.random_graph(seed, False, kind, steps, True)
     assert_equal_to_onnxruntime(model, frames, folder)
 
 
