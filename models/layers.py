@@ -149,7 +149,8 @@ class Transpose(Named):
         """Check every field."""
         super().__post_init__()
         axes = self.permutation
-        good = isinstance(axes, tuple) and sorted(axes) == list(range(len(axes)))
+        good = isinstance(axes, tuple) and all(is_integer(axis) for axis in axes)
+        good = good and sorted(axes) == list(range(len(axes)))
         self._require(good, "permutation", "a tuple of every axis once", axes)
 
 

@@ -147,20 +147,23 @@ def clip(builder: Builder, node: Node) -> None:
 def copy(builder: Builder, node: Node) -> None:
     """MaxPool, Transpose and new shapes: the same on codes and on real values."""
     value = builder.value(node, 0)
-    make = _MOVES[node.op]
+    make, output = _MOVES[node.op], node.outputs[0]
+    # the float output keeps its name for the Dequantize layer behind
+    is_float_output = output in builder.graph.outputs and not isinstance(value, Codes)
+    name = f"{output}_quantized" if is_float_output else output
     if isinstance(value, Pending) and value.node.op in ("Relu", "Clip"):
         # clipping is monotone: the maximum of clipped values is the clipped maximum
         source = value.operands[0]
         if isinstance(source, Real):
-            y = make(builder, node, source.tensor, node.outputs[0])
-            builder.values[y.name] = replace(value, operands=(Real(y),))
+            y = make(builder, node, source.tensor, name)
+            builder.values[output] = replace(value, operands=(Real(y),))
             return
     if not isinstance(value, Codes | Real):
         raise builder.graph.error(
             node, f"must read codes or dequantised values, got {_kind(value)}; {REMEDY}"
         )
-    y = make(builder, node, value.tensor, node.outputs[0])
-    builder.values[y.name] = type(value)(y)
+    y = make(builder, node, value.tensor, name)
+    builder.values[output] = type(value)(y)
 
 
 def identity(builder: Builder, node: Node) -> None:

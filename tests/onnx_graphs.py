@@ -59,6 +59,12 @@ class Writer(onnx_writer.Writer):
         _, h, w = x.shape
         kernel = self.rng.integers(1, 4, 2)
         strides = self.rng.integers(1, 3, 2)
+        if self.rng.random() < 0.2:
+            mode = str(self.rng.choice(["SAME_UPPER", "SAME_LOWER"]))
+            sizes = -(-np.array([h, w]) // strides)
+            return sizes, dict(
+                kernel_shape=kernel.tolist(), strides=strides.tolist(), auto_pad=mode
+            )
         pads = np.array([self.rng.integers(0, kernel[i % 2]) for i in range(4)])
         room = np.array([h, w]) + pads[:2] + pads[2:] - kernel
         if (room < 0).any():
@@ -163,6 +169,8 @@ class Writer(onnx_writer.Writer):
         if self.is_qdq:
             real = self.name("real")
             self.node(op, [self.real(x), *inputs], [real], **attributes)
+            if self.rng.random() < 0.25:
+                return Value(real, y.shape, y.scale, y.zero, is_real=True)
             return self.quantised(real, y)
         self.node(op, [x.name, *inputs], [y.name], **attributes)
         self.codes.append(y)

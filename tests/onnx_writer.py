@@ -38,6 +38,7 @@ class Value:
     shape: tuple
     scale: np.float32
     zero: np.generic
+    is_real: bool = False  # behind DequantizeLinear, with no QuantizeLinear since
 
 
 @dataclass
@@ -87,6 +88,8 @@ class Writer:
         return [self.constant(value.scale, "s"), self.constant(value.zero, "z")]
 
     def real(self, value):
+        if value.is_real:
+            return value.name
         name = self.name("real")
         self.node("DequantizeLinear", [value.name, *self.params(value)], [name])
         return name
@@ -110,6 +113,8 @@ class Writer:
         scale = np.float32(2.0 ** self.rng.uniform(-9, -5, k)).astype(np.float32)
         middle = (info.min + info.max + 1) // 2
         zero = np.zeros(() if k is None else k, dtype) + dtype.type(middle)
+        if self.rng.random() < 0.5 and k is not None and axis == 1:
+            zero = (middle + self.rng.integers(-9, 10, k)).astype(dtype)
         if self.rng.random() < 0.5 and k is None:
             zero = np.asarray(dtype.type(middle + self.rng.integers(-9, 10)))
         return codes.astype(dtype), scale, zero

@@ -1,15 +1,25 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
 from firemesh.models.network import (
+    Add,
+    AddConstant,
+    AveragePool,
+    Concat,
     Conv,
     Linear,
     MaxPool,
     ModelError,
+    Mul,
+    MulConstant,
     Network,
     Quantize,
     Reshape,
+    Softmax,
     Tensor,
+    Transpose,
 )
 
 
@@ -185,3 +195,94 @@ def _wrong_networks():
 def test_a_network_that_does_not_hold_together_is_refused(changes, message):
     with pytest.raises(ModelError, match=message):
         network(**changes)
+
+
+CODES = np.zeros((2, 1, 1), np.int8)
+
+
+@pytest.mark.parametrize(
+    ("make", "fields", "message"),
+    [
+        (AveragePool, dict(kernel=(2, 0)), "AveragePool.kernel: must be 2 integers of at least 1"),
+        (AveragePool, dict(kernel=(2, 2), pads=(0, 2, 0, 0)), "AveragePool.pads: must be smaller"),
+        (MaxPool, dict(kernel=(2, 2), dilations=(0, 1)), "MaxPool.dilations: must be 2 integers"),
+        (Add, dict(low=2.0, high=1.0, inputs=("x", "z")), "Add.low: must be at most high"),
+        (Mul, {}, "Mul.inputs: must be a tuple of 2 tensor names"),
+        (Concat, dict(axis=-1), "Concat.axis: must be an axis behind the batch axis, from 0"),
+        (Concat, dict(axis=0, inputs=()), "Concat.inputs: must be a tuple of 1 or more"),
+        (Transpose, dict(permutation=(0, 2)), "Transpose.permutation: must be a tuple of every"),
+        (Transpose, dict(permutation=("a", 0)), "Transpose.permutation: must be a tuple of every"),
+        (Softmax, dict(axis=None), "Softmax.axis: must be an axis behind the batch axis"),
+        (
+            MulConstant,
+            dict(constant=CODES, scale=1.0, zero_point=128),
+            "MulConstant.zero_point: must be a code of int8",
+        ),
+        (AddConstant, dict(constant=CODES, scale=0.0, zero_point=0), "AddConstant.scale"),
+        (MulConstant, dict(constant=1.5, scale=1.0, zero_point=0), "MulConstant.constant"),
+    ],
+)
+def test_a_wrong_field_of_any_layer_is_named_with_its_value(make, fields, message):
+    with pytest.raises(ModelError, match=message):
+        make(**{"name": "layer", "inputs": ("x",), "output": "y", **fields})
+
+
+def one_layer(make, output, shapes=((2, 4, 6),), dtype="int8", scale=0.1, **fields):
+    names = tuple(f"x{i}" for i in range(len(shapes)))
+    tensors = [
+        Tensor(name, shape, "int8", 0.1, 3) for name, shape in zip(names, shapes, strict=True)
+    ]
+    tensors.append(Tensor("y", output, dtype, *(() if dtype == "float32" else (scale, 3))))
+    layer = make("layer", names, "y", **fields)
+    return Network("n", (layer,), {tensor.name: tensor for tensor in tensors}, names, ("y",))
+
+
+@pytest.mark.parametrize(
+    ("make", "output", "fields"),
+    [
+        (AveragePool, (2, 2, 6), dict(kernel=(2, 3), pads=(1, 1, 0, 1), strides=(2, 1))),
+        (Add, (2, 4, 6), dict(shapes=((2, 1, 6), (1, 4, 1)))),
+        (Mul, (2, 4, 6), dict(shapes=((2, 4, 6), (2, 1, 1)))),
+        (MulConstant, (2, 4, 6), dict(constant=CODES, scale_of=0.5, zero_point=0)),
+        (Concat, (7, 4, 6), dict(shapes=((2, 4, 6), (5, 4, 6)), axis=0)),
+        (Concat, (2, 4, 6), dict(axis=2)),
+        (Transpose, (6, 2, 4), dict(permutation=(2, 0, 1))),
+        (Softmax, (2, 4, 6), dict(axis=2)),
+        (Softmax, (2, 4, 6), dict(axis=0, dtype="float32")),
+    ],
+)
+def test_a_layer_s_output_shape_follows_from_its_inputs_and_no_other_is_taken(make, output, fields):
+    if "scale_of" in fields:
+        fields = dict(fields)
+        constant = {"scale": fields.pop("scale_of")}
+        make = partial(make, **constant)
+    assert one_layer(make, output, **fields).tensors["y"].shape == output
+    with pytest.raises(ModelError, match="output: must have shape"):
+        one_layer(make, (*output[:-1], output[-1] + 1), **fields)
+
+
+@pytest.mark.parametrize(
+    ("make", "fields", "message"),
+    [
+        (Concat, dict(shapes=((2, 4, 6), (2, 4, 5)), axis=0), "Concat.inputs: must agree"),
+        (Concat, dict(axis=3), "Concat.inputs: must agree"),
+        (Transpose, dict(permutation=(1, 0)), "Transpose.permutation: must have 3 axes"),
+        (Transpose, dict(permutation=(0, 1, 2), scale=0.2), "its input's type, scale and zero"),
+        (Softmax, dict(axis=3), "Softmax.output: must have shape another"),
+        (AveragePool, dict(kernel=(5, 1)), "kernel: must fit"),
+        (Mul, dict(shapes=((2, 4, 6), (3, 1, 1))), "shapes of one rank that broadcast"),
+        (Concat, dict(axis=0, dtype="float32"), "must be int8 or uint8 except"),
+    ],
+)
+def test_a_layer_that_does_not_fit_its_tensors_is_refused(make, fields, message):
+    with pytest.raises(ModelError, match=message):
+        one_layer(make, (2, 4, 6), **fields)
+
+
+def test_a_product_s_scales_stay_in_range():
+    tensors = {
+        name: Tensor(name, (1,), "int8", scale)
+        for name, scale in (("a", 2.0**50), ("b", 2.0**40), ("y", 2.0**-50))
+    }
+    with pytest.raises(ModelError, match="Mul.inputs: must have scales whose product is at most"):
+        Network("n", (Mul("m", ("a", "b"), "y"),), tensors, ("a", "b"), ("y",))

@@ -133,6 +133,16 @@ def test_a_softmax_at_the_end_reads_codes_and_writes_float32(tmp_path):
     assert np.abs(reference.forward(network, codes)["made"] - wanted).max() <= 1e-6
 
 
+def test_a_float_output_behind_a_move_of_codes_is_dequantised(tmp_path):
+    model = chain("Transpose", quantised=False, perm=[0, 2, 1, 3])
+    network = read_onnx(save(model, tmp_path))
+    assert [layer.op for layer in network.layers] == ["Transpose", "Dequantize"]
+    codes = np.random.default_rng(0).integers(-128, 128, (3, 2, 4, 4)).astype(np.int8)
+    wanted = onnx_graphs.session(model).run(None, {"x": codes})[0]
+    got = reference.forward(network, codes)["made"]
+    assert got.dtype == np.float32 and (got == wanted).all()
+
+
 @pytest.mark.parametrize("op", ["Identity", "Dropout"])
 def test_identity_and_dropout_are_another_name(tmp_path, op):
     network = read_onnx(save(chain(op), tmp_path))

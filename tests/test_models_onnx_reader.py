@@ -371,7 +371,10 @@ def test_truncated_files_are_refused_at_every_offset_tried(folder):
 @given(st.integers(0, 2**32), st.integers(0, 3), st.integers(1, 3))
 def test_flipped_bytes_give_a_network_or_a_model_error(folder, seed, form, flips):
     model, _ = onnx_graphs.random_graph(
-        form, form % 2 == 0, ("int8", "uint8")[form // 2], ["conv", "pool", "residual"]
+        form,
+        form % 2 == 0,
+        ("int8", "uint8")[form // 2],
+        ["conv", "mean", "residual", "product", "concat", "softmax"],
     )
     rng = np.random.default_rng(seed)
     content = bytearray(model.SerializeToString())
