@@ -58,6 +58,19 @@ def quantise(
     ModelError
         If onnxruntime is not installed, or the file, the frames or an option cannot be used.
     """
+    options = _options(form, activation, method)
+    graph = load_graph(path)
+    if is_quantised(graph):
+        raise ModelError(f"{path}: must be a float model, got a quantised one; read it as it is")
+    frames = _frames(graph, calibration)
+    source = Path(path)
+    target = Path(out) if out is not None else source.with_name(f"{source.stem}-int8.onnx")
+    _run(source, target, _Frames(graph, frames), options, per_channel)
+    return target
+
+
+def _options(form: str, activation: str, method: str) -> dict[str, tuple[str, str]]:
+    """Return arguments of quantize_static as enumeration and member, by name."""
     for field, value, known in (
         ("form", form, FORMS),
         ("activation", activation, ACTIVATIONS),
@@ -65,20 +78,12 @@ def quantise(
     ):
         if value not in known:
             raise ModelError(f"quantise.{field}: must be one of {', '.join(known)}, got {value!r}")
-    graph = load_graph(path)
-    if is_quantised(graph):
-        raise ModelError(f"{path}: must be a float model, got a quantised one; read it as it is")
-    frames = _frames(graph, calibration)
-    source = Path(path)
-    target = Path(out) if out is not None else source.with_name(f"{source.stem}-int8.onnx")
-    options = {
+    return {
         "quant_format": ("QuantFormat", FORMS[form]),
         "activation_type": ("QuantType", ACTIVATIONS[activation]),
         "weight_type": ("QuantType", "QInt8"),
         "calibrate_method": ("CalibrationMethod", METHODS[method]),
     }
-    _run(source, target, _Frames(graph, frames), options, per_channel)
-    return target
 
 
 class _Frames:

@@ -3,8 +3,11 @@ import sys
 
 import numpy as np
 import onnx
+import onnx_floats
 import onnx_graphs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from firemesh.models import reference, zoo
@@ -77,6 +80,28 @@ def test_a_quantised_file_equals_onnxruntime_and_folds_batch_normalization(
     assert "BatchNormalization" not in [node.op_type for node in onnx.load(out).graph.node]
     assert {"Conv", "Add", "Mul", "Concat", "AveragePool", "Linear"} <= set(ops)
     x = frames(16, seed=2)
+    wanted = onnx_graphs.session(str(out)).run(None, {"image": x})[0]
+    assert (reference.forward(network, x)[network.outputs[0]] == wanted).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.lists(st.sampled_from(onnx_floats.OPS), max_size=4),
+    st.sampled_from(["qdq", "qoperator"]),
+    st.sampled_from(["int8", "uint8"]),
+    st.booleans(),
+    st.sampled_from(["n", 4]),
+)
+def test_random_float_graphs_once_quantised_equal_onnxruntime_bit_for_bit(
+    tmp_path_factory, seed, steps, form, activation, per_channel, batch
+):
+    path = tmp_path_factory.getbasetemp() / "floats.onnx"
+    onnx.save(onnx_floats.float_graph(seed, steps, batch), path)
+    options = dict(form=form, activation=activation, per_channel=per_channel)
+    out = quantise(path, frames(16), **options)
+    x = frames(4, seed=2)
+    network = read_onnx(out)
     wanted = onnx_graphs.session(str(out)).run(None, {"image": x})[0]
     assert (reference.forward(network, x)[network.outputs[0]] == wanted).all()
 
