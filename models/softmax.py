@@ -33,9 +33,10 @@ def softmax(codes: Array, axis: int, x: Tensor, y: Tensor) -> Array:
     Terms and their sum, from the first, are float32; the quotient is taken of the term times
     floor(1 / scale of y), and the zero point is added after rounding. Results saturate.
 
-    Where that product overflows (a single term, or a scale of y below 1 / (148 * terms)), ONNX
-    Runtime casts infinity to an integer, and its int8 kernel wraps where codes exceed 127: there
-    the result is the quotient's, saturated, and equality is not claimed.
+    Where that product overflows (a scale of y below 1 / (148 * terms): in practice a single
+    term), ONNX Runtime casts infinity to an integer, and a result of 1.0 becomes the zero point
+    (uint8) or an end of the range (int8). There the result here is the quotient's, saturated,
+    and equality is not claimed.
     """
     table = exponentials(x.scale, codes.shape[axis])
     wide = codes.astype(np.int32)

@@ -93,7 +93,8 @@ class Writer(onnx_writer.Writer):
         return self.elementwise("Mul", a, b, 60 * float(a.scale) * float(b.scale))
 
     def elementwise(self, op, a, b, typical):
-        y = self.value(np.broadcast_shapes(a.shape, b.shape), typical)
+        shape = np.broadcast_shapes(a.shape, b.shape)[-3:]  # a constant may have a batch axis of 1
+        y = self.value(shape, typical)
         if self.is_qdq:
             real = self.name("real")
             self.node(op, [self.real(a), self.real(b)], [real])
@@ -140,11 +141,8 @@ class Writer(onnx_writer.Writer):
     def scaled(self, x):
         shapes = [(), x.shape[-1:], (x.shape[0], 1, 1), (1, *x.shape)]
         constant = self.codes_of(shapes[self.rng.integers(4)], 0.01)
-        y = Value("", x.shape, x.scale, x.zero)
         a, b = (x, constant) if self.rng.random() < 0.5 else (constant, x)
-        join = self.multiply if self.rng.random() < 0.6 else self.add
-        made = join(a, b)
-        return Value(made.name, y.shape, made.scale, made.zero)
+        return self.multiply(a, b) if self.rng.random() < 0.6 else self.add(a, b)
 
     def concat(self, x):
         axis = int(self.rng.integers(3))
@@ -190,11 +188,7 @@ class Writer(onnx_writer.Writer):
         return self.moved("Squeeze", self.moved("Unsqueeze", x, shape, axes), x.shape, axes)
 
     def softmax(self, x):
-        """Write a Softmax without results that ONNX Runtime leaves undefined.
-
-        Its int8 kernel wraps above the largest code (256 at zero point -128 becomes -128), and
-        both cast infinity where a term times floor(1 / scale) overflows: for a single term.
-        """
+        """Write a Softmax of more than one term: of one, ONNX Runtime's product can overflow."""
         info = np.iinfo(self.kind)
         sizes = [axis for axis in range(3) if x.shape[axis] > 1]
         if not sizes:
@@ -203,10 +197,7 @@ class Writer(onnx_writer.Writer):
         axis = axis if self.rng.random() < 0.7 else axis - 4
         scale = np.float32(self.rng.choice([1 / 256, 1 / 255, 1 / 128, 0.01, 1 / 64]))
         scale = np.float32(scale * (1 if self.rng.random() < 0.7 else self.rng.uniform(1.01, 2)))
-        room = info.max - int(np.floor(np.float32(1) / scale))
-        zero = self.rng.integers(info.min, max(room, info.min) + 1)
-        if self.kind == "int8" and info.min > room:
-            scale, zero = np.float32(1 / 255), info.min
+        zero = self.rng.integers(info.min, info.max + 1) if self.rng.random() < 0.5 else info.min
         y = Value(self.name("t"), x.shape, scale, np.dtype(self.kind).type(zero))
         if self.is_qdq:
             real = self.name("real")

@@ -258,7 +258,7 @@ def test_a_softmax_is_that_of_the_real_values_within_a_code(kind, n, scale, seed
         assert np.abs(got - (wanted * 200 + 10)).max() <= 0.501
 
 
-def test_a_softmax_saturates_where_onnxruntime_wraps():
+def test_a_softmax_saturates_also_where_its_product_overflows():
     x, y = Tensor("x", (2,), "int8", 1.0, 0), Tensor("y", (2,), "int8", 1 / 256, -128)
     assert softmax.softmax(np.int8([[127, -128]]), 1, x, y).tolist() == [[127, -128]]
     one = Tensor("y", (1,), "int8", 1 / 200, -128)
