@@ -52,7 +52,8 @@ def read_onnx(path: str | os.PathLike[str]) -> Network:
         _require_quantised(graph)
         return _build(graph, Path(path).stem)
     except ModelError as error:
-        text = str(error)
+        # a damaged file may hold line breaks in the name of an operator
+        text = str(error).replace("\r", "\\r").replace("\n", "\\n")
         prefix = "" if text.startswith(f"{path}:") else f"{path}: "
         raise ModelError(prefix + text) from error
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
