@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from .elementwise import INFINITY
 from .layers import Add, AddConstant, Concat, Mul, MulConstant
 from .network import Tensor
 from .onnx_builder import Array, Builder, Operand, Weights
 from .onnx_graph import Node
 from .shapes import Shape, broadcast_shape, concat_shape
-
-INFINITY = float("inf")
 
 
 def shape(builder: Builder, node: Node, operands: list[Operand]) -> Shape:

@@ -7,6 +7,7 @@ import numpy as np
 
 from . import onnx_elementwise, onnx_layers, onnx_windows
 from .conversions import quantize
+from .elementwise import INFINITY
 from .layers import GlobalAveragePool, Rescale, Softmax
 from .network import Tensor
 from .onnx_builder import Array, Builder, Operand, Pending, Real, Weights
@@ -15,7 +16,6 @@ from .onnx_qlinear import gemm_attributes, softmax
 from .shapes import Shape
 
 REMEDY = "quantise the model with onnxruntime.quantization.quantize_static (QDQ, int8)"
-INFINITY = float("inf")
 
 
 def finish(builder: Builder, node: Node, value: Pending) -> Tensor:

@@ -158,7 +158,8 @@ class Writer:
 
     def model(self, x, outputs):
         shape = [self.batch, *x.shape]
-        opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+        opset = int(self.rng.choice([13, 17, 21]))
+        opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
         graph = helper.make_graph(
             self.nodes,
             "random",
@@ -167,5 +168,5 @@ class Writer:
             [numpy_helper.from_array(value, name) for name, value in self.constants.items()],
         )
         model = helper.make_model(graph, opset_imports=opsets)
-        model.ir_version = 8
+        model.ir_version = 10
         return model

@@ -102,7 +102,7 @@ def test_a_run_resumed_after_any_layer_ends_as_if_it_had_not_been_interrupted(
 
 
 def test_rows_of_a_traces_segments_follow_each_other(tmp_path):
-    network, images = random_network(1, tmp_path)
+    network, images = random_network(4, tmp_path)
     record(network, images, firemesh.machine("mnf-tiny"), tmp_path / "run.h5")
     with firemesh.open_trace(tmp_path / "run.h5") as trace:
         segments = trace.segments
