@@ -15,20 +15,20 @@ def reshape(builder: Builder, node: Node, x: Tensor, output: str) -> Tensor:
     if not shape or shape[0] != batch or total(shape) != batch * x.size:
         raise builder.graph.error(
             node,
-            f"must keep the batch axis ({batch}) and all values, got {[batch, *x.shape]} to "
-            f"{list(shape)}; export with a symbolic batch axis or one of fixed size",
+            f"must keep the batch axis ({batch}) first and all values, got {[batch, *x.shape]} to "
+            f"{list(shape) or 'another first axis'}; export with batch size 1",
         )
     builder.emit(Reshape(builder.name(node), (x.name,), output))
     return builder.tensor(node, output, shape[1:], x.dtype, x.scale, x.zero_point)
 
 
 def _reshaped(builder: Builder, node: Node, shape: Shape) -> Shape:
-    """Return the output shape, batch axis included."""
+    """Return the output shape, batch axis included; () where the node takes that axis away."""
     rank = len(shape)
     if node.op == "Flatten":
         axis = int(node.attributes.get("axis", 1))
         axis += rank * (axis < 0)
-        return total(shape[:axis]), total(shape[axis:])
+        return (total(shape[:axis]), total(shape[axis:])) if axis else ()
     if node.op == "Reshape":
         target = [int(v) for v in builder.graph.constant(node, 1, "the new shape").reshape(-1)]
         if not node.attributes.get("allowzero", 0):
@@ -40,8 +40,12 @@ def _reshaped(builder: Builder, node: Node, shape: Shape) -> Shape:
         axes = builder.graph.constant(node, 1, "the axes").reshape(-1).tolist()
     if node.op == "Squeeze":
         gone = {a % rank for a in axes} if axes is not None else set(range(1, rank))
+        if 0 in gone:
+            return ()
         return tuple(v for i, v in enumerate(shape) if i not in gone or (v != 1 and axes is None))
     new = {a % (rank + len(axes or ())) for a in axes or ()}
+    if 0 in new:
+        return ()
     rest = iter(shape)
     return tuple(1 if i in new else next(rest) for i in range(rank + len(new)))
 

@@ -98,9 +98,9 @@ def chain(op, inputs=("x",), shape=("n", 2, 4, 4), quantised=True, opset=17, **a
     """Return DequantizeLinear of x, one operator and QuantizeLinear."""
     constants = {
         "s": np.float32(0.1), "z": np.int8(3), "sy": np.float32(0.05), "zy": np.int8(-128),
-        "f": np.float32([1, 1]), "axes": np.int64([1]), "flag": np.array(True),
+        "f": np.float32([1, 1]), "axes": np.int64([1]), "zero": np.int64([0]),
         "ratio": np.float32(0.5), "c": np.zeros((2, 2, 4, 4), np.int8), "low": np.float32(1),
-        "r": np.int64([2, -1]), "up": np.float32(3),
+        "r": np.int64([2, -1]), "up": np.float32(3), "flag": np.array(True),
     }  # fmt: skip
     nodes = [("DequantizeLinear", ["x", "s", "z"], "real", {})]
     nodes.append(("DequantizeLinear", ["c", "s", "z"], "constant", {}))
@@ -189,8 +189,12 @@ def test_codes_of_one_scale_are_concatenated_as_they_are(tmp_path):
         (chain("AveragePool", kernel_shape=[9, 2]), "kernel: must fit"),
         (chain("AveragePool", kernel_shape=[2, 2], pads=[2, 0, 0, 0]), "pads: must be smaller"),
         (chain("Dropout", ["x", "ratio", "flag"]), "export the model for inference"),
-        (chain("Reshape", ["x", "r"], shape=(4, 2, 4, 4)), r"must keep the batch axis \(4\)"),
-        (chain("Squeeze", ["x", "axes"]), "must keep the batch axis .1. and all values"),
+        (chain("Reshape", ["x", "r"], shape=(4, 2, 4, 4)), r"must keep the batch axis \(4\) first"),
+        (chain("Squeeze", ["x", "axes"]), "must keep the batch axis .1. first and all values"),
+        (chain("Squeeze", ["x", "zero"], shape=(1, 1, 4)), "to another first axis; export with"),
+        (chain("Unsqueeze", ["x", "zero"]), "to another first axis; export with"),
+        (chain("Flatten", axis=0), "to another first axis; export with"),
+        (chain("Flatten", axis=2), r"got \[1, 2, 4, 4\] to \[2, 16\]"),
     ],
 )
 def test_a_node_that_cannot_be_used_is_refused_with_its_name_and_the_remedy(
@@ -218,6 +222,34 @@ def test_inputs_of_different_batches_are_refused(tmp_path):
         read_onnx(save(model, tmp_path))
     both = read_onnx(save(model_of(nodes, constants, {"a": [2, 3], "b": ["n", 3]}), tmp_path))
     assert isinstance(both.layers[0], Add)
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "attributes", "wanted"),
+    [
+        ("Flatten", (2, 3, 4), {}, (24,)),
+        ("Flatten", (2, 3, 4), dict(axis=-3), (24,)),
+        ("Flatten", (6,), dict(axis=1), (6,)),
+        ("Squeeze", (2, 1, 4), dict(axes=[-2]), (2, 4)),
+        ("Squeeze", (1, 5, 1), {}, (5,)),
+        ("Unsqueeze", (2, 4), dict(axes=[1, 4]), (1, 2, 4, 1)),
+        ("Unsqueeze", (2, 4), dict(axes=[-1]), (2, 4, 1)),
+    ],
+)
+def test_a_new_shape_of_codes_is_onnxruntime_s(tmp_path, op, shape, attributes, wanted):
+    """Opset 11: the axes are an attribute."""
+    nodes = [
+        (op, ["x"], "moved", attributes),
+        ("DequantizeLinear", ["moved", "s", "z"], "y", {}),
+    ]
+    constants = {"s": np.float32(0.1), "z": np.int8(3)}
+    model = model_of(nodes, constants, {"x": [2, *shape]}, len(wanted) + 1, opset=11)
+    codes = np.random.default_rng(0).integers(-128, 128, (2, *shape)).astype(np.int8)
+    network = read_onnx(save(model, tmp_path))
+    assert network.tensors["moved"].shape == wanted
+    got = reference.forward(network, codes)["y"]
+    expected = onnx_graphs.session(model).run(None, {"x": codes})[0]
+    assert got.shape == expected.shape and (got == expected).all()
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
