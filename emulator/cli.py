@@ -40,6 +40,35 @@ A_MACHINE = "Preset, or path of a YAML file."
 FIELD = re.compile(r"[a-z]+(_[a-z]+)*(\.[a-z]+(_[a-z]+)*)*")
 
 
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="conv|all|NAME,...",
+        help="Run this part of the network; default: all, of vgg16 and alexnet conv.",
+    ),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(metavar="S1|S2|S3", help="Densities of a synthetic network; default: S1."),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RULE", help="Weights of a synthetic network: rows:0.5, random:0.5 or dense."
+    ),
+]
+Activations = Annotated[
+    float | None,
+    typer.Option(metavar="D", help="Density of a synthetic network's activations, such as 0.3."),
+]
+Seed = Annotated[
+    int | None, typer.Option(metavar="N", help="Of a synthetic network and its images.")
+]
+Calibration = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Frames with which a float ONNX file is quantised."),
+]
+
 app = group("Emulates event-driven sparse DNN accelerators, cycle by cycle.")
 machines = group("Machine descriptions.")
 models = group("Networks of the zoo.")
@@ -142,6 +171,12 @@ def run(
         str | None,
         typer.Option(metavar="N|all", help="How many frames; default: 10, or what there is."),
     ] = None,
+    layers: Layers = None,
+    preset: Preset = None,
+    weights: Weights = None,
+    activations: Activations = None,
+    seed: Seed = None,
+    calibration: Calibration = None,
     setting: Annotated[
         list[str] | None,
         typer.Option(
@@ -171,12 +206,20 @@ def run(
 ) -> None:
     """Run a network on a machine and print cycles, slots and energy."""
     from ..models.zoo import load
-    from .inputs import find_frames
+    from .inputs import find_frames, read_frames
     from .machine import machine as find_machine
 
-    network = load(model)
+    options = {
+        "preset": preset,
+        "seed": seed,
+        "weights": weights,
+        "activations": activations,
+        "layers": layers,
+    }
     described = _changed(find_machine(machine), setting or [])
-    inputs, labels = find_frames(network, input, frames)
+    samples = None if calibration is None else read_frames(calibration)
+    network = load(model, **options, calibration=samples)
+    inputs, labels = find_frames(network, input, frames, model, **options)
     with waiting("loading; the first time, kernels are compiled for about half a minute"):
         from ..traces.errors import TraceError
         from .machine import MachineError

@@ -40,7 +40,7 @@ def formats(
     from .inputs import find_frames
 
     network = load(model)
-    values, _ = find_frames(network, input, frames)
+    values, _ = find_frames(network, input, frames, model)
     with progress() as bar:
         task = bar.add_task("", total=len(values))
         rows = size_up(network, values, progress=lambda number: bar.update(task, completed=number))

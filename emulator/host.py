@@ -65,6 +65,6 @@ def enter(plan: Plan, step: HostStep, values: NDArray[np.float32]) -> Activation
 
 
 def leave(plan: Plan, step: HostStep, codes: NDArray[np.int8]) -> NDArray[np.float32]:
-    """Dequantise an output of the network."""
+    """Turn codes into an output of the network: real numbers."""
     result: NDArray[np.float32] = operators.apply(plan.network, step.layer, codes[None])[0]
     return result

@@ -22,7 +22,7 @@ def entry(network: Network) -> Entry | None:
 
 
 def find_frames(
-    network: Network, path: str | None, frames: str | None
+    network: Network, path: str | None, frames: str | None, name: str, **options: Any
 ) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
     """Return the frames of a run and, for the images of the zoo, their labels.
 
@@ -34,6 +34,10 @@ def find_frames(
     frames : str or None
         How many, ``all``, or None for ten or what there is; of a synthetic network there is
         one, and more are made when asked for.
+    name : str
+        In the zoo, or the path of a file.
+    **options
+        With which `firemesh.models.zoo.load` gave the network.
 
     Raises
     ------
@@ -43,11 +47,11 @@ def find_frames(
     labels: NDArray[np.int64] | None = None
     if path is not None:
         values = check_inputs(network, read_frames(path), path)
-    elif known := entry(network):
+    elif name in ZOO:
         made = None
-        if known.is_synthetic and frames not in (None, "all"):
+        if ZOO[name].is_synthetic and frames not in (None, "all"):
             made = _count(frames, MOST_FRAMES, network.name)
-        values, labels = images(network.name, made)
+        values, labels = images(name, made, **options)
     else:
         shape = " x ".join(str(size) for size in network.tensors[network.inputs[0]].shape)
         raise ModelError(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.network import Conv, Dequantize, Layer, Linear, MaxPool, Network, Quantize, Reshape
+from ..models.network import Conv, Layer, Linear, MaxPool, Network, Quantize, Reshape
 from .activations import EVENT_BYTES, volume
 from .machine import Machine, MachineError
 from .mapping import Mapping, MappingError, candidates, least_pes
@@ -141,9 +141,17 @@ class MnfStep:
 
 @dataclass(frozen=True)
 class HostStep:
-    """A layer that the host unit computes, or that only renames or converts at the edge."""
+    """A layer that the host unit computes, or that only renames or converts at the edge.
+
+    Parameters
+    ----------
+    layer : Layer
+    is_real : bool
+        Whether its output is one of real numbers, at the network's edge.
+    """
 
     layer: Layer
+    is_real: bool = False
 
     @property
     def name(self) -> str:
@@ -158,7 +166,7 @@ class HostStep:
     @property
     def is_free(self) -> bool:
         """Whether the step takes no cycles: a new shape, or a conversion at the network's edge."""
-        return isinstance(self.layer, Reshape | Quantize | Dequantize)
+        return self.is_real or isinstance(self.layer, Reshape | Quantize)
 
 
 Step = MnfStep | HostStep
@@ -343,7 +351,7 @@ def _lifetimes(network: Network, steps: list[Step]) -> dict[str, tuple[int, int]
     for i, step in enumerate(steps):
         written[step.output] = -1 if isinstance(step.layer, Quantize) else i
         for name in step.layer.inputs:
-            end = len(steps) if isinstance(step.layer, Dequantize) else i
+            end = len(steps) if isinstance(step, HostStep) and step.is_real else i
             last[root(name)] = max(end, last.get(root(name), i))
     for name in network.outputs:
         last[root(name)] = len(steps)
@@ -414,7 +422,7 @@ def make_plan(network: Network, machine: Machine) -> Plan:
     of_layer: dict[str, Step] = {step.name: step for step in mnf_steps}
     fused = {m.pool.name for m in mapped if m.pool}
     steps = [
-        of_layer.get(layer.name, HostStep(layer))
+        of_layer.get(layer.name, HostStep(layer, not network.tensors[layer.output].is_code))
         for layer in network.layers
         if layer.name not in fused
     ]

@@ -319,6 +319,11 @@ class Result:
         return sum(slots[cause.name.lower()] for cause in BUSY) / total if total else 0.0
 
     @property
+    def dram_bytes(self) -> int:
+        """Bytes read from DRAM during the frames."""
+        return sum(int(layer.bytes[:, Memory.DRAM].sum()) for layer in self.layers)
+
+    @property
     def energy(self) -> dict[str, float]:
         """Energy in pJ by component, of all frames; that of loading the weights is not in it."""
         total: dict[str, float] = {}
@@ -344,6 +349,7 @@ class Result:
             "frames": self.frames,
             "cycles": self.cycles,
             "load_cycles": self.load_cycles,
+            "dram_bytes": self.dram_bytes,
             "fps": self.fps,
             "utilization": self.utilization,
             "slots": self.slots,

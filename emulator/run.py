@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.frames import check_inputs
-from ..models.network import Dequantize, ModelError, Network, Quantize
+from ..models.network import ModelError, Network, Quantize
 from ..models.zoo import images as zoo_images
 from ..models.zoo import load
 from ..noc.network import Network as Interconnect
@@ -239,7 +239,7 @@ class Emulation:
         if isinstance(step.layer, Quantize):
             values = at.real[step.layer.inputs[0]]
             at.tensors[step.output] = host.enter(self.plan, step, values)
-        elif isinstance(step.layer, Dequantize):
+        elif step.is_real:
             at.real[step.output] = host.leave(self.plan, step, inputs[0].dense())
         else:
             run = host.run_layer(self.plan, step, inputs, at.cycle)

@@ -49,7 +49,7 @@ def _summary(result: "Result", accuracy: float | None) -> Table:
         ),
         ("energy", f"{si(energy_pj * 1e-12 / frames, 'J')} a frame ({result.machine.energy})"),
         ("power", si(result.power_mw * 1e-3, "W")),
-        ("weights", f"loaded in {result.load_cycles:,} cycles before the first frame"),
+        ("weights", _weights(result)),
         ("storage", f"{si(result.storage_bytes, 'B')} for activations"),
     ]
     if accuracy is not None:
@@ -57,6 +57,16 @@ def _summary(result: "Result", accuracy: float | None) -> Table:
     for name, value in rows:
         table.add_row(name, value)
     return table
+
+
+def _weights(result: "Result") -> str:
+    """Tell when the weights came in."""
+    if not result.dram_bytes:
+        return f"loaded in {result.load_cycles:,} cycles before the first frame"
+    total = sum(result.slots.values())
+    part = result.slots[Cause.WEIGHTS.name.lower()] / total
+    each = si(result.dram_bytes / max(result.frames, 1), "B")
+    return f"{each} a frame from DRAM, in {percent(part)} of the cycles"
 
 
 def _slots(result: "Result") -> Table:
@@ -96,13 +106,15 @@ def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
 
 def _layers(result: "Result") -> Table:
     numbers = ("cycles", "events", "dens.", "fired", "util.", "lost most to", "energy")
-    table = _table("Layers, a frame", ("layer", "rows"), numbers)
+    is_cut = any(layer.waves > 1 for layer in result.layers)
+    table = _table("Layers, a frame", ("layer", "rows"), ("waves",) * is_cut + numbers)
     for layer, record in zip(result.layers, result.layers.records(), strict=True):
         lost = max((c for c in Cause if c not in BUSY), key=layer.cause)
         joule = sum(v for k, v in record.items() if k.endswith("_pj")) * 1e-12
         table.add_row(
             layer.name,
             layer.tile or layer.mode,
+            *[str(layer.waves)] * is_cut,
             f"{layer.cycles / layer.frames:,.0f}",
             f"{layer.events / layer.frames:,.0f}",
             f"{layer.density:.2f}",
