@@ -34,13 +34,17 @@ SENTENCES = {
 def collect(
     q: Params, s: PeState, ports: Ports, packets: Packets, out: Columns, cycle: int
 ) -> bool:
-    """Take a flit delivered to storage: an output is written, a PE's end-of-data counted."""
-    number = ports.rx[0]
-    if number < 0:
-        return False
-    source = packets.source[number]
-    s.got[0, source] += 1
-    if s.got[0, source] == packets.flits[number]:
+    """Take the flits delivered to storage: outputs are written, PEs' end-of-data counted."""
+    n_nodes, is_active = len(ports.tx), False
+    for port in range(1 + len(ports.rx) - n_nodes):
+        number = ports.rx[0 if port == 0 else n_nodes + port - 1]
+        if number < 0:
+            continue
+        is_active = True
+        source = packets.source[number]
+        s.got[0, source] += 1
+        if s.got[0, source] < packets.flits[number]:
+            continue
         s.got[0, source] = 0
         at = out.received[0]
         out.received_cycle[0, at] = cycle - q.origin
@@ -53,7 +57,7 @@ def collect(
         else:
             s.flow[Flow.ENDS] += 1
             s.flow[Flow.ANNOUNCED] += packets.item[number]
-    return True
+    return is_active
 
 
 @kernel
@@ -105,7 +109,7 @@ def is_full(q: Params, s: PeState, packets: Packets, out: Columns) -> bool:
             if out.bursts[kind, p] + q.most_rows >= out.burst_cycle.shape[2]:
                 return True
     return bool(
-        most >= out.received_cycle.shape[1]
+        most + n_nodes > out.received_cycle.shape[1]
         or s.clock[Clock.PACKETS] + n_nodes > len(packets.source)
         or out.fired[0] + n_nodes > len(out.fired_output)
     )

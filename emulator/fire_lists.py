@@ -145,12 +145,21 @@ class FireLists:
         address = np.empty(run.output.tensor.size, np.int64)
         address[run.output.flat] = run.output.address
         base = address[(k * height + y) * width + x]
-        rule, where = self._appended(base, k if self._order == "channel" else y)
         pattern = self._patterns.single(Item(Memory.STORAGE, WRITE, MESSAGE_BYTES))
-        self._lists.add(
-            Stream.STORAGE_WRITE, [0], len(cycle), rule, {"pattern": pattern, **where},
-            steps(cycle)[None],
-        )  # fmt: skip
+        port = np.arange(len(cycle)) - np.searchsorted(cycle, cycle)
+        if not port.any():
+            rule, where = self._appended(base, k if self._order == "channel" else y)
+            self._lists.add(
+                Stream.STORAGE_WRITE, [0], len(cycle), rule, {"pattern": pattern, **where},
+                steps(cycle)[None],
+            )  # fmt: skip
+            return
+        for number in range(int(port.max()) + 1):
+            mine = port == number
+            self._lists.add(
+                Stream.STORAGE_WRITE, [0], int(mine.sum()), Rule(least=1),
+                {"pattern": pattern, "base": base[mine]}, steps(cycle[mine])[None],
+            )  # fmt: skip
 
     @property
     def _order(self) -> str:

@@ -78,7 +78,7 @@ def carry(
     n, sent, done = len(packets.source), 0, 0
     while done < n:
         step(net, ports, packets, cycle)
-        for node in range(len(ports.rx)):
+        for node in range(len(ports.tx)):
             number = ports.rx[node]
             if number >= 0:
                 got[number] += 1

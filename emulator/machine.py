@@ -134,6 +134,9 @@ class Storage(_Part):
     event_order: Literal["row", "channel", "raster"] = "row"
     bytes: int | None = Field(None, ge=8, le=MAX_BYTES)
     """Capacity; unlimited (the peak is reported) when null."""
+    ports: int = Field(1, ge=1, le=4)
+    """Flits that storage takes per cycle. It offers one packet at a time, because a PE takes one
+    flit per cycle. The mesh brings as many flits as its node has links."""
     weight_packet_rows: int = Field(8, ge=1, le=64)
     """Weight rows of a packet, where weights come in during the frame."""
 

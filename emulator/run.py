@@ -92,7 +92,12 @@ class Emulation:
         self._is_ended = False
         noc = machine.noc
         self._noc = Interconnect(
-            machine.mesh.width, machine.mesh.height, noc.router, noc.routing, noc.buffer_flits
+            machine.mesh.width,
+            machine.mesh.height,
+            noc.router,
+            noc.routing,
+            noc.buffer_flits,
+            machine.storage.ports,
         )
 
     @property

@@ -295,7 +295,9 @@ def _memories(machine: Machine, plan: Plan) -> NDArray[Any]:
     word = PSUM_BYTES * pe.lanes
     storage = machine.storage.bytes or plan.storage_bytes
     memories = {
-        Memory.STORAGE: ("storage", storage, MESSAGE_BYTES, 1, storage, 1, 1),
+        Memory.STORAGE: (
+            "storage", storage, MESSAGE_BYTES, 1, storage, 1, machine.storage.ports,
+        ),
         Memory.EVENT_FIFO: ("pe", 8 * pe.event_fifo, 8, 1, 8 * pe.event_fifo, 1, 1),
         Memory.POINTER: ("pe", used[Memory.POINTER], 4, 1, used[Memory.POINTER], 1, 1),
         Memory.INDEX: ("pe", used[Memory.INDEX], 2, 1, used[Memory.INDEX], 1, 1),

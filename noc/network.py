@@ -13,7 +13,7 @@ from .router import SENTENCES, Packets, Ports, StepStatus, make_ports, take
 from .routing import ROUTINGS, tree
 
 ROUTERS: dict[str, Any] = {"simple": step_simple}
-DECLARED = ("neighbour", "order", "route_of", "route")
+DECLARED = ("neighbour", "outputs", "order", "route_of", "route")
 """Fields of a router's state that topology and routes give."""
 
 
@@ -34,6 +34,8 @@ class Network:
         Name in `firemesh.noc.routing.ROUTINGS`.
     buffer_flits : int
         Depth of each input FIFO.
+    ports : int
+        Flits that node 0 is delivered per cycle, at most; the other nodes are delivered one.
 
     Attributes
     ----------
@@ -54,21 +56,23 @@ class Network:
         router: str = "simple",
         routing: str = "xy",
         buffer_flits: int = 4,
+        ports: int = 1,
     ) -> None:
         if router not in ROUTERS:
             raise ValueError(f"router: must be one of {', '.join(ROUTERS)}, got {router!r}")
         if routing not in ROUTINGS:
             raise ValueError(f"routing: must be one of {', '.join(ROUTINGS)}, got {routing!r}")
-        if buffer_flits < 1:
-            raise ValueError(f"buffer_flits: must be at least 1, got {buffer_flits}")
+        for field, value in (("buffer_flits", buffer_flits), ("ports", ports)):
+            if value < 1:
+                raise ValueError(f"{field}: must be at least 1, got {value}")
         self.graph = mesh(width, height)
-        self.ports: Ports = make_ports(self.graph.number_of_nodes())
+        self.ports: Ports = make_ports(self.graph.number_of_nodes(), ports - 1)
         self._neighbour = neighbours(self.graph)
         self._port_of = partial(ROUTINGS[routing], self.graph)
         self._sets: list[tuple[int, ...]] = []
         self._routes: dict[tuple[int, int], int] = {}
         self._module = ROUTERS[router]
-        self.state = self._module.make_state(self._neighbour, buffer_flits)
+        self.state = self._module.make_state(self._neighbour, buffer_flits, ports - 1)
         self.step = self._module.step
 
     @property

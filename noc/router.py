@@ -14,12 +14,13 @@ from .kernel import outer_kernel, signature
 
 
 class Ports(NamedTuple):
-    """The wires between nodes and network, each int64[n_nodes] or uint8[n_nodes]."""
+    """The wires between nodes and network, each [n_nodes] but for ``rx``."""
 
     tx: NDArray[np.int64]
     """Number of the packet that the node offers, -1 for none; the network sets -1 when taken."""
     rx: NDArray[np.int64]
-    """Number of the packet of the flit delivered in this cycle, -1 for none."""
+    """[n_nodes, and one for each further port of node 0]: number of the packet of the flit
+    delivered in this cycle, -1 for none."""
     ready: NDArray[np.uint8]
     """1 when the node takes a flit in the next cycle."""
 
@@ -52,10 +53,15 @@ SENTENCES = {
 }
 
 
-def make_ports(n_nodes: int) -> Ports:
-    """Return idle ports: nothing offered, nothing delivered, nobody ready."""
+def make_ports(n_nodes: int, more_outputs: int = 0) -> Ports:
+    """Return idle ports: nothing offered, nothing delivered, nobody ready.
+
+    Node 0 is delivered up to ``1 + more_outputs`` flits per cycle.
+    """
     return Ports(
-        np.full(n_nodes, -1, np.int64), np.full(n_nodes, -1, np.int64), np.zeros(n_nodes, np.uint8)
+        np.full(n_nodes, -1, np.int64),
+        np.full(n_nodes + more_outputs, -1, np.int64),
+        np.zeros(n_nodes, np.uint8),
     )
 
 

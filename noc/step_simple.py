@@ -24,6 +24,8 @@ class SimpleState(NamedTuple):
 
     neighbour: NDArray[Any]
     """int64[n, 4]: node behind an output, -1 for none."""
+    outputs: NDArray[Any]
+    """int64[n]: outputs of a router; those from 4 on deliver to the node."""
     order: NDArray[Any]
     """int64[n]: in which order the kernel visits routers; results do not depend on it."""
     route_of: NDArray[Any]
@@ -41,22 +43,28 @@ class SimpleState(NamedTuple):
     pending: NDArray[Any]
     """uint8[n, 5]: outputs that the oldest flit still asks for; 0 before it has been looked at."""
     last: NDArray[Any]
-    """int64[n, 5]: input at which an output's round robin begins."""
+    """int64[n, outputs]: input at which an output's round robin begins."""
     grant: NDArray[Any]
-    """int64[n, 5]: input that each output takes in this cycle, -1 for none."""
+    """int64[n, outputs]: input that each output takes in this cycle, -1 for none."""
     sent: NDArray[Any]
     """int64[n]: flits of the offered packet that are in the network already."""
     load: NDArray[Any]
     """int64[n]: flits in the router's FIFOs."""
     link_flits: NDArray[Any]
-    """int64[n, 5]: flits sent so far by each output."""
+    """int64[n, 5]: flits sent so far by each output; those that deliver are one."""
 
 
-def make_state(neighbour: NDArray[np.int64], depth: int) -> SimpleState:
-    """Return empty routers for a neighbour table, with FIFOs of ``depth`` flits."""
+def make_state(neighbour: NDArray[np.int64], depth: int, more_outputs: int = 0) -> SimpleState:
+    """Return empty routers for a neighbour table, with FIFOs of ``depth`` flits.
+
+    Router 0 has ``more_outputs`` outputs more than the others that deliver to its node.
+    """
     n = len(neighbour)
+    outputs = np.full(n, N_PORTS)
+    outputs[0] += more_outputs
     return SimpleState(
         neighbour=neighbour.copy(),
+        outputs=outputs,
         order=np.arange(n),
         route_of=np.full((n, 1), -1, np.int64),
         route=np.zeros((1, n), np.uint8),
@@ -65,8 +73,8 @@ def make_state(neighbour: NDArray[np.int64], depth: int) -> SimpleState:
         flits=np.zeros((n, N_PORTS), np.int64),
         credits=np.where(neighbour >= 0, depth, 0).astype(np.int64),
         pending=np.zeros((n, N_PORTS), np.uint8),
-        last=np.zeros((n, N_PORTS), np.int64),
-        grant=np.full((n, N_PORTS), -1, np.int64),
+        last=np.zeros((n, N_PORTS + more_outputs), np.int64),
+        grant=np.full((n, N_PORTS + more_outputs), -1, np.int64),
         sent=np.zeros(n, np.int64),
         load=np.zeros(n, np.int64),
         link_flits=np.zeros((n, N_PORTS), np.int64),
@@ -90,18 +98,23 @@ def decide(s: SimpleState, ports: Ports, packets: Packets, node: int) -> int:
                 return StepStatus.NO_ROUTE
             s.pending[node, i] = s.route[route, node]
         asked |= s.pending[node, i]
-    for o in range(N_PORTS):
+    delivered = 0
+    for o in range(s.outputs[node]):
         s.grant[node, o] = -1
-        if (asked >> o) & 1 == 0:
+        port = min(o, LOCAL)
+        if (asked >> port) & 1 == 0:
             continue
-        is_free = ports.ready[node] != 0 if o == LOCAL else s.credits[node, o] > 0
+        is_free = ports.ready[node] != 0 if port == LOCAL else s.credits[node, o] > 0
         if not is_free:
             continue
         i = s.last[node, o]
         for _ in range(N_PORTS):
-            if s.flits[node, i] > 0 and (s.pending[node, i] >> o) & 1:
+            is_taken = port == LOCAL and (delivered >> i) & 1
+            if s.flits[node, i] > 0 and (s.pending[node, i] >> port) & 1 and not is_taken:
                 s.grant[node, o] = i
                 s.last[node, o] = i + 1 if i + 1 < N_PORTS else 0
+                if port == LOCAL:
+                    delivered |= 1 << i
                 break
             i = i + 1 if i + 1 < N_PORTS else 0
     return StepStatus.OK
@@ -121,19 +134,21 @@ def append(s: SimpleState, node: int, port: int, packet: int) -> None:
 def move(s: SimpleState, ports: Ports, node: int) -> None:
     """Carry out the grants of a router: copy flits on, drop what has been copied everywhere."""
     touched = 0
-    for o in range(N_PORTS):
+    for o in range(s.outputs[node]):
         i = s.grant[node, o]
         if i < 0:
             continue
         s.grant[node, o] = -1
         packet = s.fifo[node, i, s.head[node, i]]
-        s.link_flits[node, o] += 1
+        s.link_flits[node, min(o, LOCAL)] += 1
         if o == LOCAL:
             ports.rx[node] = packet
+        elif o > LOCAL:
+            ports.rx[len(s.outputs) + o - N_PORTS] = packet
         else:
             s.credits[node, o] -= 1
             append(s, s.neighbour[node, o], o ^ 1, packet)
-        s.pending[node, i] &= ALL_PORTS ^ (1 << o)
+        s.pending[node, i] &= ALL_PORTS ^ (1 << min(o, LOCAL))
         touched |= 1 << i
     for i in range(N_PORTS):
         if (touched >> i) & 1 and s.pending[node, i] == 0:
@@ -167,9 +182,9 @@ def step(s: SimpleState, ports: Ports, packets: Packets, cycle: int) -> int:
         A `firemesh.noc.router.StepStatus`.
     """
     room = s.fifo.shape[2]
+    for wire in range(len(ports.rx)):
+        ports.rx[wire] = -1
     for node in s.order:
-        ports.rx[node] = -1
-        s.grant[node, LOCAL] = -1
         if s.load[node] > 0:
             status = decide(s, ports, packets, node)
             if status != StepStatus.OK:
