@@ -12,7 +12,7 @@ from ..noc.router import Packets, Ports, make_packets
 from .activations import Activations
 from .machine import Machine
 from .messages import STORAGE_NODE
-from .plan import Block, MnfStep, Plan, Residency
+from .plan import Block, MnfStep, Plan
 from .rows import Rows
 from .state import Kind
 from .waves import Wave
@@ -167,17 +167,15 @@ def load(
     rows : Rows
         Of the wave's block.
     activations : Activations
-        The layer's input: where weights come in wave by wave, only rows of its channels do.
+        The layer's input: only rows of its channels come in.
     noc : Network
         Idle.
     cycle : int
         First cycle.
     """
     parts = []
-    fired = np.ones(step.shape.channels, bool)
-    if step.residency is Residency.WAVE:
-        fired[:] = False
-        fired[activations.coordinates[0]] = True
+    fired = np.zeros(step.shape.channels, bool)
+    fired[activations.coordinates[0]] = True
     for number in step.loads(wave):
         block = step.blocks[number]
         parts.append(_rows_of(block, rows if number == wave.block else block.rows(), fired))

@@ -33,14 +33,14 @@ Ints = NDArray[np.int64]
 
 
 class Residency(Enum):
-    """How long weights stay in the PEs."""
+    """How long weights stay in the PEs; what comes in during a frame is of channels that fired."""
 
     NETWORK = "network"
     """All layers' rows fit: they come in before cycle 0."""
     LAYER = "layer"
     """The layer's rows fit: they come in before its first wave."""
     WAVE = "wave"
-    """They come in before the waves that need them: rows of channels that fired only."""
+    """They come in before the waves that need them."""
 
 
 @dataclass(frozen=True)
