@@ -104,21 +104,27 @@ def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
     return table
 
 
+def _count(value: float, is_large: bool) -> str:
+    """Return a count, of a table with large ones in thousands."""
+    return f"{value / 1000:,.0f}k" if is_large and value >= 1000 else f"{value:,.0f}"
+
+
 def _layers(result: "Result") -> Table:
-    numbers = ("cycles", "events", "dens.", "fired", "util.", "lost most to", "energy")
+    """Return a row for each layer; where layers run in waves these take the place of ``fired``."""
     is_cut = any(layer.waves > 1 for layer in result.layers)
-    table = _table("Layers, a frame", ("layer", "rows"), ("waves",) * is_cut + numbers)
+    is_large = any(layer.events >= 1e5 * layer.frames for layer in result.layers)
+    numbers = ("cycles", "events", "dens.", "waves" if is_cut else "fired", "util.")
+    table = _table("Layers, a frame", ("layer", "tile"), (*numbers, "lost most to", "energy"))
     for layer, record in zip(result.layers, result.layers.records(), strict=True):
         lost = max((c for c in Cause if c not in BUSY), key=layer.cause)
         joule = sum(v for k, v in record.items() if k.endswith("_pj")) * 1e-12
         table.add_row(
             layer.name,
             layer.tile or layer.mode,
-            *[str(layer.waves)] * is_cut,
             f"{layer.cycles / layer.frames:,.0f}",
-            f"{layer.events / layer.frames:,.0f}",
+            _count(layer.events / layer.frames, is_large),
             f"{layer.density:.2f}",
-            f"{layer.fired / layer.frames:,.0f}",
+            str(layer.waves) if is_cut else _count(layer.fired / layer.frames, is_large),
             percent(layer.utilization),
             f"{LABELS[lost]} {100 * layer.cause(lost):.0f} %",
             si(joule / layer.frames, "J"),
