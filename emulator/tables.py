@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 SI = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
 
-def si(value: float, unit: str) -> str:
-    """Return a value with an SI prefix and three or four digits, such as ``8.72 µJ``."""
+def si(value: float, unit: str, digits: int = 4) -> str:
+    """Return a value with an SI prefix, such as ``8.72 µJ``."""
     for factor, prefix in SI:
         if abs(value) >= factor:
-            return f"{value / factor:.4g} {prefix}{unit}"
-    return f"{value * 1e9:.4g} n{unit}" if value else f"0 {unit}"
+            return f"{value / factor:.{digits}g} {prefix}{unit}"
+    return f"{value * 1e9:.{digits}g} n{unit}" if value else f"0 {unit}"
 
 
 def percent(part: float) -> str:
@@ -113,7 +113,7 @@ def _layers(result: "Result") -> Table:
     """Return a row for each layer; where layers run in waves these take the place of ``fired``."""
     is_cut = any(layer.waves > 1 for layer in result.layers)
     is_large = any(layer.events >= 1e5 * layer.frames for layer in result.layers)
-    numbers = ("cycles", "events", "dens.", "waves" if is_cut else "fired", "util.")
+    numbers = ("cycles", "events", "dens", "waves" if is_cut else "fired", "util.")
     table = _table("Layers, a frame", ("layer", "tile"), (*numbers, "lost most to", "energy"))
     for layer, record in zip(result.layers, result.layers.records(), strict=True):
         lost = max((c for c in Cause if c not in BUSY), key=layer.cause)
@@ -123,11 +123,11 @@ def _layers(result: "Result") -> Table:
             layer.tile or layer.mode,
             f"{layer.cycles / layer.frames:,.0f}",
             _count(layer.events / layer.frames, is_large),
-            f"{layer.density:.2f}",
+            f"{layer.density:.2f}".lstrip("0"),
             str(layer.waves) if is_cut else _count(layer.fired / layer.frames, is_large),
             percent(layer.utilization),
-            f"{LABELS[lost]} {100 * layer.cause(lost):.0f} %",
-            si(joule / layer.frames, "J"),
+            f"{LABELS[lost]} {100 * layer.cause(lost):.0f}%",
+            si(joule / layer.frames, "J", 3),
         )
     return table
 
