@@ -311,7 +311,7 @@ def _memories(machine: Machine, plan: Plan) -> NDArray[Any]:
     }  # fmt: skip
     access = energy.table(machine.energy).access_pj
     prices = [access[memory.name.lower()].byte_pj for memory in Memory] + [0.0, 0.0]
-    doors = [("node", 0, 0, 1, 0, 1, 1)] * 2
+    doors = [("node", 0, 0, 1, 0, 1, 1), ("node", 0, 0, 1, 0, machine.storage.ports, 1)]
     columns = list(zip(*[memories[memory] for memory in Memory], strict=True))
     names = ("unit_kind", "bytes", "word_bytes", "banks", "bank_bytes", "read_ports", "write_ports")
     both = [(*column, *(door[i] for door in doors)) for i, column in enumerate(columns)]
