@@ -39,7 +39,7 @@ def differences(
         One sentence for each tensor that differs.
     """
     expected = forward(network, values[None], threshold)
-    got = compared(frame) | {network.outputs[0]: frame.output}
+    got = compared(frame) | frame.outputs
     wrong = []
     for name, codes in got.items():
         same = codes.reshape(expected[name].shape[1:]) == expected[name][0]

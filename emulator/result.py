@@ -276,8 +276,8 @@ class Result:
     machine : Machine
     mode : str
     frames : int
-    outputs : array [frames, ...]
-        Of the network's output.
+    all_outputs : dict
+        Name of an output of the network -> array [frames, ...].
     layers : LayerTable
     load_cycles : int
         Cycles in which the weights came in, before cycle 0; 0 where they come in during a frame.
@@ -290,10 +290,15 @@ class Result:
     machine: Machine
     mode: str
     frames: int
-    outputs: NDArray[Any]
+    all_outputs: dict[str, NDArray[Any]]
     layers: LayerTable = field(repr=False)
     load_cycles: int
     storage_bytes: int
+
+    @property
+    def outputs(self) -> NDArray[Any]:
+        """The network's first output, [frames, ...]."""
+        return next(iter(self.all_outputs.values()))
 
     @property
     def cycles(self) -> int:
@@ -358,5 +363,6 @@ class Result:
             "storage_bytes": self.storage_bytes,
             "layers": self.layers.records(),
             "outputs": self.outputs.tolist(),
+            "all_outputs": {name: array.tolist() for name, array in self.all_outputs.items()},
             "machine": self.machine.model_dump(),
         }

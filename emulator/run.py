@@ -52,8 +52,8 @@ class Frame:
         Activations of each stored tensor; of a frame that was resumed those that were left.
     before_pool : dict
         Codes int16[k, oh, ow] of each tensor that the fire phase pooled; likewise.
-    output : array
-        The network's output.
+    outputs : dict
+        The network's outputs, by name.
     """
 
     number: int
@@ -61,7 +61,12 @@ class Frame:
     results: tuple[LayerResult, ...]
     tensors: dict[str, Activations]
     before_pool: dict[str, NDArray[np.int16]]
-    output: NDArray[Any]
+    outputs: dict[str, NDArray[Any]]
+
+    @property
+    def output(self) -> NDArray[Any]:
+        """The network's first output."""
+        return next(iter(self.outputs.values()))
 
 
 class Emulation:
@@ -82,11 +87,6 @@ class Emulation:
 
     def __init__(self, network: Network, machine: Machine) -> None:
         energy.table(machine.energy)
-        if len(network.outputs) != 1:
-            raise ModelError(
-                f"network {network.name}: has {len(network.outputs)} outputs "
-                f"({', '.join(network.outputs)}); firemesh runs networks with one"
-            )
         self.plan: Plan = make_plan(network, machine)
         self._position = Position(0, 0, 0, np.zeros(machine.n_pes, np.int64))
         self._is_ended = False
@@ -202,12 +202,14 @@ class Emulation:
             self._forget()
             if recorder and recorder.is_due and at.step < len(steps):
                 recorder.commit(self._state(tally))
-        name = network.outputs[0]
-        output = at.real[name] if name in at.real else tensors[name].dense()
+        outputs = {
+            name: at.real[name] if name in at.real else tensors[name].dense()
+            for name in network.outputs
+        }
         at.step = 0
         at.frame += 1
         results = tuple(at.results)
-        return Frame(at.frame - 1, tuple(runs), results, tensors, before_pool, output)
+        return Frame(at.frame - 1, tuple(runs), results, tensors, before_pool, outputs)
 
     def _run_waves(
         self,
@@ -260,7 +262,7 @@ class Emulation:
         """Drop the tensors that no step to come reads."""
         at, network = self._position, self.plan.network
         needed = {name for step in self.plan.steps[at.step :] for name in step.layer.inputs}
-        needed.add(network.outputs[0])
+        needed.update(network.outputs)
         at.tensors = {name: part for name, part in at.tensors.items() if name in needed}
         at.real = {name: part for name, part in at.real.items() if name in needed}
 
@@ -272,38 +274,43 @@ class Tally:
         self._emulation = emulation
         self._mode = mode
         self._layers: dict[str, LayerResult] = {}
-        self._outputs: list[NDArray[Any]] = []
+        names = emulation.plan.network.outputs
+        self._outputs: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
 
     def add(self, frame: Frame) -> None:
-        """Add a frame; nothing of it but sums and output is kept."""
+        """Add a frame; nothing of it but sums and outputs is kept."""
         for layer in frame.results:
             known = self._layers.get(layer.name)
             self._layers[layer.name] = layer if known is None else known + layer
-        self._outputs.append(frame.output)
+        for name, values in frame.outputs.items():
+            self._outputs[name].append(values)
 
     def state(self) -> State:
         """Return the sums and outputs as arrays."""
-        outputs = {"outputs": np.array(self._outputs)} if self._outputs else {}
+        outputs = {
+            f"output/{name}": np.array(values) for name, values in self._outputs.items() if values
+        }
         return save_results("tally", list(self._layers.values())) | outputs
 
     def resume(self, state: State) -> None:
         """Go on from sums and outputs that `state` gave."""
         self._layers = {layer.name: layer for layer in load_results("tally", state)}
-        self._outputs = list(state.get("outputs", ()))
+        self._outputs = {name: list(state.get(f"output/{name}", ())) for name in self._outputs}
 
     def result(self) -> Result:
         """Return the result of the frames so far."""
         plan = self._emulation.plan
-        name = plan.network.outputs[0]
-        tensor = plan.network.tensors[name]
-        outputs = np.array(self._outputs, tensor.dtype).reshape(-1, *tensor.shape)
+        tensors = [plan.network.tensors[name] for name in self._outputs]
+        outputs = {
+            y.name: np.array(self._outputs[y.name], y.dtype).reshape(-1, *y.shape) for y in tensors
+        }
         return Result(
             network=plan.network.name,
             digest=plan.network.digest,
             machine=plan.machine,
             mode=self._mode,
-            frames=len(self._outputs),
-            outputs=outputs,
+            frames=len(outputs[plan.network.outputs[0]]),
+            all_outputs=outputs,
             layers=LayerTable(list(self._layers.values()), plan.machine),
             load_cycles=plan.load_cycles,
             storage_bytes=plan.storage_bytes,

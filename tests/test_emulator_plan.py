@@ -128,11 +128,17 @@ def test_a_quantize_inside_the_network_reads_its_own_input():
     assert np.array_equal(result.outputs, forward(network, x)["w"])
 
 
-def test_a_network_with_two_outputs_is_refused():
-    layers = (conv("c1", "x", "y"), conv("c2", "x", "z"))
-    network = Network("two", layers, tensors("x", "y", "z"), ("x",), ("y", "z"))
-    with pytest.raises(ModelError, match=r"2 outputs \(y, z\)"):
-        Emulation(network, machine("mnf-tiny"))
+def test_a_network_gives_all_its_outputs():
+    layers = (conv("c1", "x", "y"), conv("c2", "y", "z", seed=1), Dequantize("d", ("z",), "real"))
+    every = tensors("x", "y", "z") | tensors("real", dtype="float32")
+    network = Network("three", layers, every, ("x",), ("z", "y", "real"))
+    x = np.random.default_rng(0).integers(-9, 9, (2, 2, 3, 3)).astype(np.int8)
+    result = firemesh.run(network, x, machine="mnf-tiny")
+    wanted = forward(network, x)
+    assert list(result.all_outputs) == ["z", "y", "real"]
+    for name, found in result.all_outputs.items():
+        assert np.array_equal(found, wanted[name]) and found.dtype == wanted[name].dtype
+    assert result.outputs is result.all_outputs["z"]
 
 
 def test_an_output_that_no_layer_writes_is_refused():
