@@ -209,7 +209,7 @@ def run(
     from .inputs import find_frames, read_frames
     from .machine import machine as find_machine
 
-    options = {
+    options: dict[str, Any] = {
         "preset": preset,
         "seed": seed,
         "weights": weights,

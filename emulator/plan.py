@@ -389,7 +389,8 @@ def _mnf_steps(mapped: list[_Mapped], machine: Machine) -> tuple[list[MnfStep], 
         per_pe[i] = held_rows(m.mapping, rows, 0, m.mapping.most_groups).sum(axis=1)
     limit = machine.pe.weight_rows
     fits = bool((per_pe.sum(axis=0) <= limit).all())
-    used = _Used(*(np.zeros(machine.n_pes, np.int64) for _ in range(3)))
+    rows_used, pointers, biases = np.zeros((3, machine.n_pes), np.int64)
+    used = _Used(rows_used, pointers, biases)
     steps = []
     for m, rows, held in zip(mapped, counts, per_pe, strict=True):
         residency = Residency.LAYER if (held <= limit).all() else Residency.WAVE

@@ -1,6 +1,6 @@
 """What all segments of a trace share: units, memories, layers, patterns and runs, as tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -204,7 +204,7 @@ class TraceTables:
         }
 
 
-def _rows_of(name: str, rows: list[tuple[int, ...]]) -> NDArray[Any]:
+def _rows_of(name: str, rows: Sequence[tuple[int, ...]]) -> NDArray[Any]:
     """Return a table from rows of numbers."""
     dtype = dtype_of(name)
     columns = np.array(rows, np.int64).reshape(-1, len(dtype.names or ())).T

@@ -6,7 +6,8 @@ from functools import cached_property
 
 from .architectures import ARCHITECTURES, Architecture
 from .densities import PRESETS, Densities
-from .layers import ModelError, is_integer
+from .layer import is_integer
+from .layers import ModelError
 
 RULES = {"rows": "balanced", "random": "random"}
 DEFAULT_LAYERS = {"lenet5": "all", "alexnet": "conv", "vgg16": "conv"}

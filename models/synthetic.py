@@ -17,7 +17,8 @@ from .cut import chosen, cut, frames_at
 from .layers import Conv, Layer, Linear, MaxPool, ModelError, Reshape
 from .network import Network, Tensor
 from .noise import image
-from .operators import max_pool, reshape
+from .operators import reshape
+from .pooling import max_pool
 from .prune import prune_rows
 from .recipe import Recipe
 from .reference import conv_sums, linear_sums
