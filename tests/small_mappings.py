@@ -4,12 +4,14 @@ from collections import defaultdict
 from itertools import product
 from math import gcd
 
+import numpy as np
 from hypothesis import strategies as st
 from small_windows import layers
 
 from firemesh.emulator.machine import machine
 from firemesh.emulator.mapping import linear, with_tile
 from firemesh.emulator.shape import ConvShape
+from firemesh.models.network import Conv, Network, Tensor
 
 TINY = machine("mnf-tiny")
 TILES = ((3, 3), (3, 1), (1, 3), (1, 1))
@@ -49,6 +51,51 @@ def mappings(draw, tiles=TILES, has_linear=True):
         return linear(shape, on.pe, on.n_pes)
     on = draw(machines(tile))
     return with_tile(shape, tile, on.pe, on.n_pes)
+
+
+def network_of(shape, seed=0, pool=None, pooled=None):
+    """Return a network of a layer of some shape, with ReLU and random weights, named conv.
+
+    Parameters
+    ----------
+    shape : ConvShape
+    seed : int
+    pool : MaxPool, optional
+        Reads ``y`` and writes ``z``.
+    pooled : (int, int), optional
+        Height and width of its output.
+    """
+    rng, window = np.random.default_rng(seed), shape.window
+    ends = []
+    for axis, size in enumerate((shape.height, shape.width)):
+        span = window.dilations[axis] * (window.kernel[axis] - 1) + 1
+        end = (window.ofmap[axis] - 1) * window.strides[axis] + span
+        ends.append(max(0, end - size - window.pads[axis]))
+    weight = rng.integers(-128, 128, (shape.filters, shape.group_channels, *window.kernel))
+    weight[rng.random(weight.shape) < rng.choice((0.0, 0.5, 0.9))] = 0
+    conv = Conv(
+        name="conv",
+        inputs=("x",),
+        output="y",
+        weight=weight.astype(np.int8),
+        weight_zero_point=np.zeros(shape.filters, np.int32),
+        multiplier=rng.uniform(1e-4, 5e-3, shape.filters).astype(np.float32),
+        bias=rng.integers(-5000, 5000, shape.filters).astype(np.int32),
+        low=-7,
+        high=127,
+        strides=window.strides,
+        pads=(*window.pads, *ends),
+        dilations=window.dilations,
+        groups=shape.groups,
+    )
+    tensors = [
+        Tensor("x", (shape.channels, shape.height, shape.width), "int8", 1.0, 5),
+        Tensor("y", (shape.filters, *window.ofmap), "int8", 1.0, -7),
+    ]
+    if pool is None:
+        return Network("net", (conv,), {t.name: t for t in tensors}, ("x",), ("y",))
+    tensors.append(Tensor("z", (shape.filters, *pooled), "int8", 1.0, -7))
+    return Network("net", (conv, pool), {t.name: t for t in tensors}, ("x",), ("z",))
 
 
 def place_of(shape, axis, k):

@@ -137,7 +137,7 @@ def test_the_doors_of_the_network_are_read_when_they_are_named(trace):
         ({"layer": "conv9"}, "layer: must be one of conv1, conv2, fc1, fc2, got conv9"),
         ({"unit": 12}, "unit: must be one of storage, pe1, pe2"),
         ({"unit": -1}, "unit: must be one of storage"),
-        ({"memory": "dram"}, "memory: must be one of storage, event_fifo"),
+        ({"memory": "cache"}, "memory: must be one of storage, event_fifo"),
         ({"op": "erase"}, "op: must be one of read, write, got erase"),
         ({"frame": 3}, "frame: must be one of 0..2, got 3"),
         ({"order": "time"}, "order: must be cycle or storage, got time"),
