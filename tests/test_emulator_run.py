@@ -15,6 +15,7 @@ from firemesh.emulator.check import differences
 from firemesh.emulator.host import HostRun
 from firemesh.emulator.machine import MachineError
 from firemesh.emulator.mapping import MappingError
+from firemesh.emulator.plan import MnfStep
 from firemesh.emulator.run import Emulation, Tally
 from firemesh.emulator.slots import BUSY, Cause
 from firemesh.emulator.state import Memory
@@ -298,8 +299,12 @@ def test_totals_are_the_sums_of_the_layers(result):
 
 def test_load_cycles_are_the_stored_rows_in_flits(result):
     network, machine = firemesh.load("digits"), firemesh.machine("mnf-22nm")
-    rows = sum(len(step.rows.weight) for step in Emulation(network, machine).plan.steps
-               if hasattr(step, "rows"))  # fmt: skip
+    plan = Emulation(network, machine).plan
+    steps = [step for step in plan.steps if isinstance(step, MnfStep)]
+    blocks = [block for step in steps for block in step.blocks]
+    rows = sum(len(block.rows().weight) for block in blocks)
+    assert len(blocks) == len(result.layers)
+    assert rows * 27 == plan.dram_bytes
     assert rows * 27 <= result.load_cycles * 8 < rows * 27 + 8 * machine.n_pes
 
 
@@ -381,13 +386,13 @@ WRONG = {
     ),
     "weights": (
         MappingError,
-        {"machine": SMALL.replace(pe__weight_bytes=270)},
-        "layer conv2: .* use a machine with more PEs or with pe.weight_bytes of at least 459",
+        {"machine": SMALL.replace(pe__weight_bytes=27, pe__tile="1x1")},
+        "layer conv1: one input channel .* use a machine with pe.weight_bytes of at least 243$",
     ),
     "psums": (
         MappingError,
         {"machine": SMALL.replace(pe__psum_bank_bytes=24)},
-        "layer conv1: .* use a machine with .*pe.psum_bank_bytes of at least 108",
+        "layer conv1: one ofmap row .* use a machine with pe.psum_bank_bytes of at least 36$",
     ),
 }
 
