@@ -413,23 +413,30 @@ def test_a_wrong_setting_is_refused_with_its_field(capsys, setting):
 
 
 @pytest.mark.parametrize(
-    ("setting", "sentence"),
+    ("settings", "sentence"),
     [
-        ("pe.weight_bytes=27", "layer conv2: .* pe.weight_bytes of at least"),
-        ("pe.psum_bank_bytes=12", "layer conv1: .* pe.psum_bank_bytes of at least 108"),
-        ("storage.bytes=64", "network digits: .* set storage.bytes to at least 3584 or to null"),
+        (("pe.tile=1x1", "pe.weight_bytes=216"), "layer conv1: .* pe.weight_bytes of at least 243"),
+        (("pe.psum_bank_bytes=12",), "layer conv1: .* pe.psum_bank_bytes of at least 36"),
+        (("storage.bytes=64",), "network digits: .* set storage.bytes to at least 3584 or to null"),
     ],
 )
 def test_a_machine_that_is_too_small_is_refused_with_the_size_that_would_do(
-    capsys, setting, sentence
+    capsys, settings, sentence
 ):
-    assert re.search(sentence, refused(capsys, "run", "digits", "--set", setting))
+    options = [part for setting in settings for part in ("--set", setting)]
+    assert re.search(sentence, refused(capsys, "run", "digits", *options))
 
 
-def test_the_sizes_named_for_psums_and_storage_are_the_least_that_do(capsys):
-    for field, least in {"pe.psum_bank_bytes": 108, "storage.bytes": 3584}.items():
-        result_of(capsys, "digits", "--frames", "1", "--set", f"{field}={least}")
-        refused(capsys, "run", "digits", "--frames", "1", "--set", f"{field}={least - 12}")
+LEAST = {"pe.psum_bank_bytes": (36, 12), "pe.weight_bytes": (243, 1), "storage.bytes": (3584, 8)}
+
+
+@pytest.mark.parametrize("field", LEAST)
+def test_the_sizes_that_are_named_are_the_least_that_do(capsys, field):
+    least, step = LEAST[field]
+    tile = "1x1" if field == "pe.weight_bytes" else "auto"
+    options = ("digits", "--frames", "1", "--set", f"pe.tile={tile}", "--set")
+    result_of(capsys, *options, f"{field}={least}")
+    refused(capsys, "run", *options, f"{field}={least - step}")
 
 
 def changed_preset(*path, to):
