@@ -708,6 +708,7 @@ UNKNOWN = (
     ("members", "unit"), ("members", "run_offset"), ("filter_groups", "layer"),
     ("filter_groups", "unit"), ("patterns/items", "memory"), ("patterns/items", "op"),
     ("weights/rows", "layer"), ("weights/rows", "unit"), ("weights/rows", "first"),
+    ("waves", "layer"), ("segments", "wave"),
     ("patterns/first", ""), ("runs/first", ""), ("runs/kind", ""), ("columns/pattern", ""),
     ("columns/run", ""), ("columns/kind", ""),
 )  # fmt: skip
@@ -781,6 +782,26 @@ def plant_wave(path):
     change(path, "segments", 3, "wave", 9)
 
 
+def plant_wave_rows(path):
+    change(path, "waves", 1, "end_row", more(1))
+
+
+def plant_wave_channels(path):
+    change(path, "waves", 0, "end_channel", 0)
+
+
+def plant_wave_outputs(path):
+    change(path, "waves", 1, "end_output", 0)
+
+
+def plant_wave_twice(path):
+    change(path, "waves", 1, "layer", 0)
+
+
+def plant_price(path):
+    change(path, "memories", 0, "read_byte_pj", 2.0)
+
+
 def plant_memory_name(path):
     change(path, "memories", 1, "name", b"storage")
 
@@ -809,6 +830,11 @@ UNSEEN = {
     plant_memory_name: "memories",
     plant_cause_name: "causes",
     plant_door_name: "memories",
+    plant_wave: "segments",
+    plant_wave_rows: "waves",
+    plant_wave_channels: "waves",
+    plant_wave_outputs: "waves",
+    plant_wave_twice: "waves",
 }
 
 
@@ -820,7 +846,7 @@ def test_verify_names_a_table_that_contradicts_another(copied, plant):
 
 
 def test_a_harmless_edit_changes_no_count(copied, wanted):
-    plant_wave(copied)
+    plant_price(copied)
     problems = ["digest: the file is not as it was written"]
     assert through_the_api(copied) == (wanted, problems, [])
 
