@@ -53,7 +53,15 @@ class Load:
 
 @outer_kernel
 def carry(
-    step: Any, net: Any, ports: Ports, packets: Packets, got: Ints, arrived: Ints, cycle: int
+    step: Any,
+    net: Any,
+    ports: Ports,
+    packets: Packets,
+    rows: Ints,
+    got: Ints,
+    written: Ints,
+    arrived: Ints,
+    cycle: int,
 ) -> int:
     """Send packets from storage one after another until all have arrived.
 
@@ -63,8 +71,12 @@ def carry(
         The network, idle; every node is ready.
     packets : Packets
         ``created`` is a result.
-    got : int64[n]
-        Flits that arrived, 0 at first.
+    rows : int64[n]
+        Weight rows of each packet, not more than its flits; the first is the packet's item.
+    got : int64[2, n]
+        Flits that arrived and rows that are whole, 0 at first.
+    written : int64[n_rows]
+        Result: the cycle in which a row's last flit arrived.
     arrived : int64[n]
         Result.
     cycle : int
@@ -81,8 +93,12 @@ def carry(
         for node in range(len(ports.tx)):
             number = ports.rx[node]
             if number >= 0:
-                got[number] += 1
-                if got[number] == packets.flits[number]:
+                got[0, number] += 1
+                flits, whole = np.int64(packets.flits[number]), got[1, number]
+                if got[0, number] * rows[number] >= (whole + 1) * flits:
+                    written[packets.item[number] + whole] = cycle
+                    got[1, number] += 1
+                if got[0, number] == flits:
                     arrived[number] = cycle
                     done += 1
         if ports.tx[0] < 0 and sent < n:
@@ -184,10 +200,13 @@ def load(
     pe, address, dram = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((address, pe))
     packets, n_rows = _packets(plan, noc, pe)
-    arrived = np.zeros(len(n_rows), np.int64)
+    arrived, written = np.zeros(len(n_rows), np.int64), np.zeros(len(pe), np.int64)
+    got = np.zeros((2, len(n_rows)), np.int64)
     noc.ports.tx[:] = noc.ports.rx[:] = -1
     noc.ports.ready[:] = 1
-    end = carry(noc.step, noc.state, noc.ports, packets, np.zeros_like(arrived), arrived, cycle)
+    end = carry(
+        noc.step, noc.state, noc.ports, packets, n_rows, got, written, arrived, cycle
+    )
     of_packet = np.repeat(np.arange(len(n_rows)), n_rows)
     at = np.arange(len(pe)) - packets.item[of_packet]
     flits, n = packets.flits[of_packet].astype(np.int64), n_rows[of_packet]
@@ -197,7 +216,7 @@ def load(
         address=address[order],
         dram_address=dram[order],
         read_cycle=packets.created[of_packet] + at * flits // n,
-        write_cycle=arrived[of_packet] - flits - (-(at + 1) * flits // n),
+        write_cycle=written,
         packets=packets,
         arrived=arrived,
     )
