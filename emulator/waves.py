@@ -74,19 +74,13 @@ def bands(shape: ConvShape, pool: Pool, n_outputs: int, height: int) -> list[Ban
 
     Rows that two bands need lie in both; every row lies in one.
     """
-    firsts = list(range(0, n_outputs, height))
-    begins = [min(pool.covered(0, y, shape.window.ofmap[0])) for y in firsts]
-    begins[0] = 0
-    found = []
-    for i, first in enumerate(firsts):
-        last = min(first + height, n_outputs)
-        end = shape.window.ofmap[0]
-        if last < n_outputs:
-            rows = range(first, last)
-            covered = max(max(pool.covered(0, y, shape.window.ofmap[0])) for y in rows) + 1
-            end = max(covered, begins[i + 1])
-        found.append(Band((begins[i], end), (first, last)))
-    return found
+    n_rows = shape.window.ofmap[0]
+    outputs = [(y, min(y + height, n_outputs)) for y in range(0, n_outputs, height)]
+    needed = [[row for y in range(*of) for row in pool.covered(0, y, n_rows)] for of in outputs]
+    begins = [0, *(min(rows) for rows in needed[1:]), n_rows]
+    ends = [max(begins[i + 1], max(rows) + 1) for i, rows in enumerate(needed)]
+    rows = zip(begins, ends, strict=False)
+    return [Band(of, output) for of, output in zip(rows, outputs, strict=True)]
 
 
 def of_band(shape: ConvShape, band: Band) -> ConvShape:
