@@ -107,6 +107,18 @@ def of_groups(mapping: Mapping, first: int, end: int) -> Mapping:
     return replace(mapping, groups=groups)
 
 
+def scan_blocks(mapping: Mapping) -> int:
+    """Return the words of a filter group's first bank that hold a psum."""
+    if mapping.is_linear:
+        return mapping.group_words
+    found = 1
+    for axis, n in enumerate(mapping.shape.window.ofmap):
+        e = mapping.shape.window.ofmap_step(axis)
+        whole, rest = divmod(n, e * mapping.tile[axis])
+        found *= whole * e + min(rest, e)
+    return found
+
+
 def group_words(mapping: Mapping, bands: Sequence[Band]) -> int:
     """Return the words that a filter group takes in a bank, in the highest of some bands."""
     return max(mapping.on(of_band(mapping.shape, band)).group_words for band in bands)
@@ -139,7 +151,7 @@ class Cutter:
 
     The estimate of a wave is the larger of its events and of the rows that the busiest PE reads for
     them, for a dense ifmap and the mean over phases, and the steps of its fire phase; weights that
-    come in add their flits.
+    come in add their flits. All chunks of input channels are one wave here.
 
     Parameters
     ----------
@@ -184,28 +196,40 @@ class Cutter:
         for height in self.heights:
             found = self._bands(height)
             reached = [self._reached(band) for band in found]
+            scans = [self._scan(band) for band in found]
             words = group_words(self._mapping, found)
             for groups, waves in of_groups.items():
                 if groups * words > limit:
                     break
                 once, often = loads[groups] or (0, 0)
                 cycles = Fraction(once + often * len(found))
-                for events, rows, held in waves:
-                    for band, places in zip(found, reached, strict=True):
-                        cycles += max(places * events, places * rows) + self._fire(held, band)
+                for events, rows, chunks_of_filters in waves:
+                    for places, scan in zip(reached, scans, strict=True):
+                        cycles += max(places * events, places * rows) + chunks_of_filters * scan
                 yield Cut(groups, height, cycles, len(waves) * len(found))
 
     def _bands(self, height: int) -> list[Band]:
         return bands(self._mapping.shape, self._pool, self._n_outputs, height)
 
     def _wave(self, first: int, end: int) -> tuple[int, Fraction, int]:
-        """Return a channel wave's events and busiest PE's rows per ifmap place, and most groups."""
+        """Return what a channel wave costs.
+
+        Returns
+        -------
+        int, Fraction
+            Events, and rows of the busiest PE, of an ifmap place.
+        int
+            Chunks of filters that a PE scans, at most.
+        """
         shape = self._mapping.shape
         part = of_groups(self._mapping, first, end)
         holders = sum(1 for pes in part.holders if pes)
         held = held_rows(self._mapping, self._counts, first, end).sum(axis=1)
         n_phases = shape.window.strides[0] * shape.window.strides[1]
-        return holders * shape.group_channels, Fraction(int(held.max()), n_phases), part.most_groups
+        scans = [0] * self._machine.n_pes
+        for group in part.groups:
+            scans[group.pe] += -(-group.size // self._machine.pe.fire_lanes)
+        return holders * shape.group_channels, Fraction(int(held.max()), n_phases), max(scans)
 
     def _reached(self, band: Band) -> int:
         """Return the ifmap places whose events reach a band."""
@@ -217,14 +241,12 @@ class Cutter:
         ]
         return reached[0] * reached[1]
 
-    def _fire(self, groups: int, band: Band) -> int:
-        """Return the scan steps of a PE with so many filter groups."""
+    def _scan(self, band: Band) -> int:
+        """Return the scan steps of a chunk of filters."""
         mapping, pe = self._mapping, self._machine.pe
-        width = min(pe.fire_lanes, mapping.filters)
-        steps = (band.rows[1] - band.rows[0]) * mapping.shape.window.ofmap[1]
-        if pe.fire_lanes == pe.multipliers and pe.modules > 1:
-            steps = mapping.on(of_band(mapping.shape, band)).group_words
-        return groups * -(-mapping.filters // width) * steps
+        if pe.fire_lanes == pe.multipliers:
+            return scan_blocks(mapping.on(of_band(mapping.shape, band)))
+        return (band.rows[1] - band.rows[0]) * mapping.shape.window.ofmap[1]
 
     def _loads(self, groups: int) -> tuple[int, int] | None:
         """Return the flits of weights that come in once, and those that come for every band.
@@ -239,7 +261,8 @@ class Cutter:
             held = held_rows(self._mapping, self._counts, first, first + groups)
             if held.max(initial=0) > pe.weight_rows:
                 return None
-            size = -(-int(held.sum()) * pe.multipliers * 8 // noc.flit_bits)
+            rows = int(held.sum())
+            size = max(-(-rows * pe.multipliers * 8 // noc.flit_bits), rows)
             flits[int(held.sum(axis=1).max() > pe.weight_rows)] += size
         return flits[0], flits[1]
 
