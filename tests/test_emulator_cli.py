@@ -590,6 +590,15 @@ def test_check_tells_how_many_tensors_equal_the_reference(capsys):
     assert (found["tensors_compared"], found["differences"]) == (3 * stored, [])
 
 
+@pytest.mark.parametrize("setting", ["pe.weight_bytes=540", "pe.psum_bank_bytes=60"])
+def test_check_passes_with_waves_and_with_weights_that_come_in(capsys, setting):
+    found = result_of(capsys, "digits", "--frames", "2", "--check", "--set", setting)
+    stored = len(firemesh.load("digits").tensors) - 1
+    assert (found["tensors_compared"], found["differences"]) == (2 * stored, [])
+    assert max(layer["waves"] for layer in found["layers"]) > 1
+    assert (found["slots"]["weights"] > 0) is (found["load_cycles"] == 0) is ("weight" in setting)
+
+
 def test_check_names_a_tensor_that_differs_and_fails(capsys, monkeypatch):
     forward = check.forward
     name = firemesh.load("digits").layers[3].output

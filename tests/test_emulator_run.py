@@ -140,6 +140,54 @@ def test_a_threshold_is_the_references_and_a_higher_one_sends_fewer_events(name,
     assert (outputs[0] != outputs[2]).any()
 
 
+THRESHOLDS = ({"conv1": 3}, {"conv1": 255}, {"conv2": 20, "fc1": 0}, {"fc1": 9, "conv1": 1})
+
+
+@every_network
+@pytest.mark.parametrize("of_layer", THRESHOLDS, ids=str)
+def test_thresholds_of_layers_are_the_references_and_others_have_the_machines(name, of_layer):
+    network, images = firemesh.load(name), firemesh.images(name, 4)[0]
+    on = firemesh.machine("mnf-22nm").replace(threshold=5, layer_thresholds=of_layer)
+    result = firemesh.run(network, images, on)
+    wanted = reference.forward(network, images, lambda layer: of_layer.get(layer, 5))
+    assert (result.outputs == wanted[network.outputs[0]]).all()
+    for frame in Emulation(network, on).frames(images):
+        compared, wrong = differences(network, frame, images[frame.number], on.threshold_of)
+        assert wrong == [] and compared > 0
+    if "conv1" in of_layer:  # the same image comes in
+        plain = firemesh.run(network, images, on.replace(layer_thresholds={}))
+        fired = [run.layers.by_name("conv1").fired for run in (result, plain)]
+        assert (fired[0] < fired[1]) is (of_layer["conv1"] > 5)
+        assert (fired[0] > fired[1]) is (of_layer["conv1"] < 5)
+
+
+def test_a_threshold_of_a_layer_of_waves_acts_in_each_of_them():
+    network, images = firemesh.load("digits"), firemesh.images("digits", 3)[0]
+    on = firemesh.machine("mnf-22nm").replace(layer_thresholds={"conv1": 30, "conv2": 4})
+    small = on.replace(pe__psum_bank_bytes=60, pe__weight_bytes=540)
+    whole, cut = (firemesh.run(network, images, one) for one in (on, small))
+    assert [layer.fired for layer in whole.layers] == [layer.fired for layer in cut.layers]
+    assert max(layer.waves for layer in cut.layers) > 1 == max(part.waves for part in whole.layers)
+    assert (whole.outputs == cut.outputs).all()
+
+
+@pytest.mark.parametrize("name", ["conv9", "conv1_pool", "fc2"])
+def test_a_threshold_of_no_layer_with_relu_is_refused_in_one_sentence(name):
+    on = firemesh.machine("mnf-22nm").replace(layer_thresholds={"conv1": 3, name: 3})
+    with pytest.raises(MachineError) as caught:
+        firemesh.run("digits", firemesh.images("digits", 1)[0], on)
+    assert str(caught.value) == (
+        f"mnf-22nm: layer_thresholds: {name} is no layer with ReLU of network digits; "
+        "those are conv1, conv2, fc1"
+    )
+
+
+@pytest.mark.parametrize("value", [-1, 256, 1.5, "3", None, True])
+def test_a_threshold_of_a_layer_that_is_no_code_is_refused(value):
+    with pytest.raises(MachineError, match=r"^mnf-22nm: layer_thresholds\.conv1: must be "):
+        firemesh.machine("mnf-22nm").replace(layer_thresholds={"conv1": value})
+
+
 # Cycles
 
 
