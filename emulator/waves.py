@@ -203,21 +203,21 @@ class Cutter:
                     break
                 once, often = loads[groups] or (0, 0)
                 cycles = Fraction(once + often * len(found))
-                for events, rows, chunks_of_filters in waves:
+                for of_place, scanned in waves:
                     for places, scan in zip(reached, scans, strict=True):
-                        cycles += max(places * events, places * rows) + chunks_of_filters * scan
+                        cycles += places * of_place + scanned * scan
                 yield Cut(groups, height, cycles, len(waves) * len(found))
 
     def _bands(self, height: int) -> list[Band]:
         return bands(self._mapping.shape, self._pool, self._n_outputs, height)
 
-    def _wave(self, first: int, end: int) -> tuple[int, Fraction, int]:
+    def _wave(self, first: int, end: int) -> tuple[Fraction, int]:
         """Return what a channel wave costs.
 
         Returns
         -------
-        int, Fraction
-            Events, and rows of the busiest PE, of an ifmap place.
+        Fraction
+            Cycles of an ifmap place: its events, or the rows of the busiest PE.
         int
             Chunks of filters that a PE scans, at most.
         """
@@ -229,7 +229,8 @@ class Cutter:
         scans = [0] * self._machine.n_pes
         for group in part.groups:
             scans[group.pe] += -(-group.size // self._machine.pe.fire_lanes)
-        return holders * shape.group_channels, Fraction(int(held.max()), n_phases), max(scans)
+        events = Fraction(holders * shape.group_channels)
+        return max(events, Fraction(int(held.max()), n_phases)), max(scans)
 
     def _reached(self, band: Band) -> int:
         """Return the ifmap places whose events reach a band."""
