@@ -204,9 +204,7 @@ def load(
     got = np.zeros((2, len(n_rows)), np.int64)
     noc.ports.tx[:] = noc.ports.rx[:] = -1
     noc.ports.ready[:] = 1
-    end = carry(
-        noc.step, noc.state, noc.ports, packets, n_rows, got, written, arrived, cycle
-    )
+    end = carry(noc.step, noc.state, noc.ports, packets, n_rows, got, written, arrived, cycle)
     of_packet = np.repeat(np.arange(len(n_rows)), n_rows)
     at = np.arange(len(pe)) - packets.item[of_packet]
     flits, n = packets.flits[of_packet].astype(np.int64), n_rows[of_packet]

@@ -108,9 +108,8 @@ def test_each_row_of_a_channel_with_events_comes_in_once_whenever_its_block_does
     for _, runs in found:
         for run in runs:
             rows = wanted.get((run.step.name, run.wave.number), [])
-            if run.step.residency is Residency.WAVE:
-                silent = run.inputs.dense().reshape(run.step.shape.channels, -1) == -5
-                rows = [row for row in rows if not silent[row[3]].all()]
+            silent = run.inputs.dense().reshape(run.step.shape.channels, -1) == -5
+            rows = [row for row in rows if not silent[row[3]].all()]
             came = []
             if run.load is not None:
                 columns = run.load.pe, run.load.address, run.load.dram_address
@@ -263,7 +262,7 @@ def test_a_fully_connected_layer_larger_than_all_srams_is_exact():
 
 
 def test_every_frame_brings_its_weights_in_again():
-    network, codes = streamed_network(1), frames(1, 1).repeat(3, axis=0)
+    network, codes = streamed_network(0), frames(1, 1).repeat(3, axis=0)
     _, found = run_frames(network, SMALL, codes)
     came = []
     for _, runs in found:
