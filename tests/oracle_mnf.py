@@ -46,6 +46,7 @@ class OracleMachine:
     event_order: str  # "row", "channel" or "raster"
     weights: str  # "rows", "dense" or "ideal"
     row_layout: str = "tile"  # or "linear", which ignores `tile`
+    weight_packet_rows: int = 8
 
 
 @dataclass(frozen=True)
@@ -70,20 +71,54 @@ class OracleLayer:
     threshold: int
 
 
+@dataclass(frozen=True)
+class WeightRow:
+    """A weight row that comes in from DRAM; `packet_key` differs where no packet holds both."""
+
+    node: int
+    channel: int
+    address: int  # row of the weight SRAM
+    dram_row: int
+    packet_key: tuple
+
+
+@dataclass(frozen=True)
+class OracleWave:
+    """What the PEs work on at a time; ranges are half-open."""
+
+    number: int
+    groups: tuple[int, int]  # filter groups of each PE
+    channels: tuple[int, int]  # of each convolution group
+    rows: tuple[int, int]  # of the ofmap
+    outputs: tuple[int, int]  # rows, after pooling
+    begins: bool  # the first chunk: psums begin with 0
+    fires: bool  # the last chunk
+    row_base: Counter = field(default_factory=Counter)
+    pointer_base: Counter = field(default_factory=Counter)
+    bias_base: Counter = field(default_factory=Counter)
+    arriving: tuple[WeightRow, ...] = ()  # in order
+    is_sparse: bool = False  # only rows of channels that have an event come in
+
+
 @dataclass
 class OracleState:
-    """What lives across layers; missing keys count as 0."""
+    """What lives across waves and layers; missing keys count as 0."""
 
     next_input: Counter = field(default_factory=Counter)  # (node, output) -> first input to look at
     messages: Counter = field(default_factory=Counter)  # PE -> messages written since the start
     row_base: Counter = field(default_factory=Counter)
     pointer_base: Counter = field(default_factory=Counter)
     bias_base: Counter = field(default_factory=Counter)
+    psums: dict = field(default_factory=dict)  # PE -> address -> psum, between chunks
+    arrivals: Counter = field(default_factory=Counter)  # storage's list -> entries of this layer
 
 
 @dataclass
 class OracleResult:
-    """All that happened in the cycles `cycle0` to `cycle1`, the latter excluded."""
+    """All that happened in the cycles `cycle0` to `cycle1`, the latter excluded.
+
+    Arrays hold the rows of the band, and 0 for filters of other channel waves.
+    """
 
     cycle0: int
     cycle1: int
@@ -95,6 +130,7 @@ class OracleResult:
     slots: dict  # (node, cause) -> count
     packets: list  # (number, kind, src, created_cycle, flits, ((dst, delivered_cycle), ...))
     link_flits: dict  # (node, output port) -> flits; port 4 counts deliveries
+    loads: list  # packets of weights, like `packets`
     state: OracleState
 
 
@@ -102,11 +138,12 @@ class OracleResult:
 class Message:
     """An event (c, y, x, code) or an end-of-data (count), and the chain it is handed along."""
 
-    kind: str  # "event", "end", "fired", "fired_end"
+    kind: str  # "event", "end", "fired", "fired_end", "weights"
     at: tuple[int, int, int] = (0, 0, 0)
     code: int = 0
     count: int = 0
     chain: tuple[int, ...] = ()
+    rows: tuple[WeightRow, ...] = ()
 
 
 @dataclass
@@ -169,7 +206,17 @@ class Axis:
         self.n_out = out_size(n_in, kernel, stride, before, after, dilation)
         g = math.gcd(stride, dilation)
         self.e, self.u = dilation // g, stride // g
-        self.n_words = self.e * math.ceil(self.n_out / (self.e * tile))  # NY or NX
+
+    def band(self, first: int, end: int) -> Axis:
+        """Return the axis with the outputs `first` to `end`, counted from 0."""
+        part = copy.copy(self)
+        part.n_out, part.pad = end - first, self.pad - self.stride * first
+        return part
+
+    @property
+    def n_words(self) -> int:
+        """NY or NX."""
+        return self.e * math.ceil(self.n_out / (self.e * self.tile))
 
     def meets(self, at: int) -> dict[int, int]:
         """Kernel index -> output index, for all products of the activation at `at`."""
@@ -195,10 +242,10 @@ class Axis:
 
 
 class Mapping:
-    """Where the filters, weights, psums and outputs of a layer are."""
+    """Where the filters, weights, psums and outputs of a layer, or of one wave of it, are."""
 
-    def __init__(self, machine: OracleMachine, layer: OracleLayer):
-        self.machine, self.layer = machine, layer
+    def __init__(self, machine: OracleMachine, layer: OracleLayer, wave: OracleWave | None = None):
+        self.machine, self.layer, self.wave = machine, layer, wave
         (_, h, w), (k, _, r, s) = layer.ifmap, layer.weight.shape
         (sy, sx), (dy, dx), (top, left, bottom, right) = layer.strides, layer.dilations, layer.pads
         self.is_linear = machine.row_layout == "linear"
@@ -208,12 +255,10 @@ class Mapping:
         tile = (1, 1) if self.is_linear else machine.tile
         self.y = Axis(h, r, sy, dy, top, bottom, tile[0])
         self.x = Axis(w, s, sx, dx, left, right, tile[1])
+        self.whole_y = self.y
         row_size = machine.modules * machine.lanes
         self.n_positions = machine.modules if self.is_linear else math.prod(tile)
         self.n_filters = row_size // self.n_positions  # F
-        self.n_words = self.y.n_words * self.x.n_words  # of a filter group in a bank
-        if self.is_linear:
-            self.n_words = math.ceil(self.y.n_out * self.x.n_out / machine.modules)
         # Positions of a stored row, and filters of each.
         self.row_shape = (row_size, 1) if self.is_ideal else (self.n_positions, self.n_filters)
         self.held = {}  # active PE -> its filter groups, each (convolution group, filters)
@@ -228,6 +273,35 @@ class Mapping:
         self.taps = self._taps()
         self.windows = self._windows()
         self.pooled = (k, *[1 + max(window[axis] for window in self.windows) for axis in (0, 1)])
+        if wave:
+            self._restrict(wave)
+
+    @property
+    def n_words(self) -> int:
+        """Words of a filter group in a bank."""
+        if self.is_linear:
+            return math.ceil(self.y.n_out * self.x.n_out / self.machine.modules)
+        return self.y.n_words * self.x.n_words
+
+    def _restrict(self, wave: OracleWave) -> None:
+        """Leave the wave's filter groups and its band, whose psum rows count from 0."""
+        parts = {node: held[slice(*wave.groups)] for node, held in self.held.items()}
+        self.held = {node: held for node, held in parts.items() if held}
+        self.y = self.y.band(*wave.rows)
+        windows = {}
+        for output, window in self.windows.items():
+            if output[0] in range(*wave.outputs):
+                assert all(y in range(*wave.rows) for y, _ in window), "a band lacks a row"
+                windows[output] = [(y - wave.rows[0], x) for y, x in window]
+        self.windows = windows
+
+    def filters_of(self, node: int) -> dict[int, int]:
+        """Return k_local -> filter."""
+        return {
+            fg * self.n_filters + f: k
+            for fg, (_, filters) in enumerate(self.held.get(node, ()))
+            for f, k in enumerate(filters)
+        }
 
     def _windows(self):
         """Output position -> the psum positions of its pooling window."""
@@ -257,6 +331,9 @@ class Mapping:
 
     def touches(self, event) -> bool:
         c, y, x, code, _ = event
+        n_c = self.layer.ifmap[0] // self.layer.groups
+        if not self.holders(c) or (self.wave and c % n_c not in range(*self.wave.channels)):
+            return False
         return code != self.layer.zero_point_in and bool(self.y.meets(y)) and bool(self.x.meets(x))
 
     def _taps(self) -> dict[tuple, tuple]:
@@ -276,9 +353,10 @@ class Mapping:
         """Stored rows of a PE in order."""
         tables = defaultdict(dict)  # (channel, phase, filter group, run) -> position -> contents
         n_c = self.layer.weight.shape[1]
+        channels = range(*self.wave.channels) if self.wave else range(n_c)
         for fg, (group, filters) in enumerate(self.held[node]):
             for (ky, kx), (phase, run, position) in self.taps.items():
-                for c in range(n_c):
+                for c in channels:
                     column = [int(w) for w in self.layer.weight[filters, c, ky, kx]]
                     weights = {fg * self.n_filters + f: w for f, w in enumerate(column)}
                     tables[group * n_c + c, phase, fg, run][position] = (ky, kx), weights
@@ -326,6 +404,8 @@ class Mapping:
     def scan_steps(self, node: int) -> list[SimpleNamespace]:
         """All steps of the fire phase: chunk [(k_local, k)], positions read, outputs completed."""
         m = self.machine
+        if self.wave and not self.wave.fires:
+            return []
         blocks = defaultdict(list)  # in raster order of positions, or by word
         for position in np.ndindex(self.y.n_out, self.x.n_out):
             whole = m.fire_lanes == m.modules * m.lanes
@@ -352,8 +432,10 @@ class Mapping:
         c, h, w = self.layer.ifmap
         fields = [c, h, w]
         if self.machine.event_format == "full":
-            jumps = [max([1] + [len(a.meets(i)) for i in range(a.n_in)]) for a in (self.x, self.y)]
-            fields = [c, self.y.kernel * self.x.kernel, self.y.n_out * self.x.n_out, *jumps]
+            axes = self.x, self.whole_y
+            jumps = [max([1] + [len(a.meets(i)) for i in range(a.n_in)]) for a in axes]
+            n_outputs = self.whole_y.n_out * self.x.n_out
+            fields = [c, self.y.kernel * self.x.kernel, n_outputs, *jumps]
         bits = 2 + 8 + sum(field_bits(n) for n in fields)
         if self.machine.multicast == "tree":
             bits += self.machine.width * self.machine.height
@@ -389,9 +471,9 @@ class Network:
         """Place a packet in the tx register of `src`."""
         assert not self.tx[src], f"tx of node {src} is occupied in cycle {cycle}"
         route = self.route(src, dsts)
-        number = len(self.log.packets)
-        packet = Packet(number, message, src, tuple(sorted(dsts)), cycle, flits, route)
-        self.log.packets.append(packet)
+        packets = self.log.loads if message.kind == "weights" else self.log.packets
+        packet = Packet(len(packets), message, src, tuple(sorted(dsts)), cycle, flits, route)
+        packets.append(packet)
         self.tx[src] = [Flit(packet, i == flits - 1, set(route[src])) for i in range(flits)]
 
     def route(self, src: int, dsts) -> dict[int, set[int]]:
@@ -456,7 +538,7 @@ class Network:
 class StoragePE:
     """Sends the layer's messages and receives what fires."""
 
-    def __init__(self, machine, mapping: Mapping, network: Network, log: Log, events, base: int):
+    def __init__(self, machine, mapping: Mapping, network, log: Log, state, events, base: int):
         self.machine, self.mapping, self.network, self.log = machine, mapping, network, log
         self.base = base
         self.n_events = Counter()  # active PE -> events it is sent
@@ -468,7 +550,7 @@ class StoragePE:
             members = [node for node in sorted(mapping.held) if self.n_events[node] == count]
             self.queue(members, Message("end", count=count), None)
         self.n_ends, self.n_expected = 0, 0
-        self.arrivals = Counter()  # first entry of a list of the fired tensor -> entries written
+        self.arrivals = state.arrivals  # first entry of a list of the fired tensor -> entries
 
     def queue(self, dsts, message: Message, address) -> None:
         """Append the packets of a message."""
@@ -528,7 +610,7 @@ class PE:
         self.is_active = node in mapping.held
         self.rows = mapping.stored_rows(node) if self.is_active else []
         for i, row in enumerate(self.rows):
-            row.address = state.row_base[node] + i
+            row.address = mapping.wave.row_base[node] + i
         self.events = []  # (message, its number in the run)
         self.forwards = []
         self.rows_left = []  # of the current event: (row, position -> output, operand)
@@ -537,7 +619,7 @@ class PE:
         self.issued = []  # the last three rows: (cycle of the last reads, word addresses)
         self.reads = []  # of the row issued last: (cycle, byte address, {psum address: product})
         self.writes = []  # (cycle, byte address, size, {psum address: value})
-        self.memory = defaultdict(int)  # psum address -> psum
+        self.memory = defaultdict(int, state.psums.pop(node, {}))  # psum address -> psum
         self.steps = mapping.scan_steps(node) if self.is_active else []
         self.groups = []  # of outputs that wait to be sent
         self.n_taken, self.end_count, self.n_sent = 0, None, 0
@@ -615,7 +697,7 @@ class PE:
         n_c = layer.ifmap[0] // layer.groups
         channel = self.mapping.groups_of(self.node).index(c // n_c) * n_c + c % n_c
         pointer = channel * layer.strides[0] * layer.strides[1] + phase
-        address = 4 * (self.state.pointer_base[self.node] + pointer)
+        address = 4 * (self.mapping.wave.pointer_base[self.node] + pointer)
         self.log.access(cycle, self.node, "pointer", "read", address, 4)
         work = []
         for row in self.rows:
@@ -711,7 +793,7 @@ class PE:
         """Read the psums of a step, and make a group of the outputs that it completes."""
         m, log = self.machine, self.log
         if step.is_first:
-            address = 4 * (self.state.bias_base[self.node] + step.chunk[0][0])
+            address = 4 * (self.mapping.wave.bias_base[self.node] + step.chunk[0][0])
             log.access(cycle, self.node, "bias", "read", address, 4 * len(step.chunk))
         size = 4 if m.fire_lanes == 1 else 4 * m.lanes
         cleared = defaultdict(dict)
@@ -773,7 +855,7 @@ class Log:
     """Everything that is counted while the layer runs."""
 
     def __init__(self, mapping: Mapping):
-        self.accesses, self.packets, self.fired = [], [], []
+        self.accesses, self.packets, self.loads, self.fired = [], [], [], []
         self.slots, self.link_flits = Counter(), Counter()
         self.psums, self.codes, self.output = {}, {}, {}  # (k, y, x) -> value
         self.mapping = mapping
@@ -783,23 +865,67 @@ class Log:
 
     def result(self, cycle0: int, cycle1: int, state: OracleState) -> OracleResult:
         k, n_y, n_x = len(self.mapping.layer.weight), self.mapping.y.n_out, self.mapping.x.n_out
-        arrays = []
-        for values, shape in (
-            (self.psums, (k, n_y, n_x)),
-            (self.codes, (k, n_y, n_x)),
-            (self.output, self.mapping.pooled),
-        ):
-            assert len(values) == math.prod(shape), "a psum or an output was left out"
-            arrays.append(np.array([values[i] for i in np.ndindex(shape)]).reshape(shape))
-        packets = []
-        for p in self.packets:
-            assert sorted(p.delivered) == list(p.dsts), f"packet {p.number} was not delivered"
-            dsts = tuple(sorted(p.delivered.items()))
-            packets.append((p.number, p.message.kind, p.src, p.created, p.flits, dsts))
-        counts = dict(self.slots), packets, dict(self.link_flits)
+        psums, codes = np.zeros((2, k, n_y, n_x), np.int64)
+        first = min(y for y, _ in self.mapping.windows)
+        n_rows = 1 + max(y for y, _ in self.mapping.windows) - first
+        output = np.zeros((k, n_rows, self.mapping.pooled[2]), np.int64)
+        for place, value in self.psums.items():
+            psums[place] = value
+        for place, value in self.codes.items():
+            codes[place] = value
+        for (f, y, x), value in self.output.items():
+            output[f, y - first, x] = value
+        counts = dict(self.slots), _told(self.packets), dict(self.link_flits), _told(self.loads)
+        arrays = psums, codes, output
         return OracleResult(
             cycle0, cycle1, *arrays, self.fired, sorted(self.accesses), *counts, state
         )
+
+
+def _told(packets: list[Packet]) -> list[tuple]:
+    """Return packets as a result holds them."""
+    for p in packets:
+        assert sorted(p.delivered) == list(p.dsts), f"packet {p.number} was not delivered"
+    return [
+        (p.number, p.message.kind, p.src, p.created, p.flits, tuple(sorted(p.delivered.items())))
+        for p in packets
+    ]
+
+
+def load_weights(machine, layer: OracleLayer, wave: OracleWave, network, log, events, cycle) -> int:
+    """Bring in the weight rows that lack, from `cycle` on; return the first cycle thereafter."""
+    fired = {c for c, _, _, code, _ in events if code != layer.zero_point_in}
+    lacking = [row for row in wave.arriving if not wave.is_sparse or row.channel in fired]
+    waiting = []  # rows of each packet
+    for row in lacking:
+        is_same = waiting and waiting[-1][-1].packet_key == row.packet_key
+        if not is_same or len(waiting[-1]) == machine.weight_packet_rows:
+            waiting.append([])
+        waiting[-1].append(row)
+    size = machine.modules * machine.lanes
+    nodes = range(1, machine.width * machine.height)
+    network.ready = dict.fromkeys([STORAGE, *nodes], True)
+    received, n_missing = Counter(), len(lacking)  # `received`: packet -> flits
+    while n_missing:
+        for node, flit in network.step(cycle).items():
+            packet = flit.packet
+            received[packet.number] += 1
+            for j, row in enumerate(packet.message.rows):
+                if received[packet.number] == -(-(j + 1) * packet.flits // len(packet.message.rows)):
+                    log.access(cycle, node, "weight", "write", row.address * size, size)
+                    n_missing -= 1
+        if waiting and not network.tx[STORAGE]:
+            rows = waiting.pop(0)
+            flits = max(math.ceil(8 * len(rows) * size / machine.flit_bits), len(rows))
+            message = Message("weights", rows=tuple(rows))
+            network.offer(cycle, STORAGE, (rows[0].node,), message, flits)
+            for j, row in enumerate(rows):
+                when = cycle + j * flits // len(rows)
+                log.access(when, STORAGE, "dram", "read", row.dram_row * size, size)
+        for node in nodes:
+            log.slots[node, "weights"] += size
+        cycle += 1
+    return cycle
 
 
 def run_layer(
@@ -811,7 +937,7 @@ def run_layer(
     output_base: int = 0,
     limit: int = 100_000,
 ) -> OracleResult:
-    """Run one layer from cycle `cycle0` on.
+    """Run one layer, in one wave, from cycle `cycle0` on.
 
     Parameters
     ----------
@@ -831,14 +957,43 @@ def run_layer(
     """
     state = copy.deepcopy(state) if state else OracleState()
     mapping = Mapping(machine, layer)
+    n_groups = max(map(len, mapping.held.values()))
+    ranges = (0, layer.weight.shape[1]), (0, mapping.y.n_out), (0, mapping.pooled[1])
+    bases = Counter(state.row_base), Counter(state.pointer_base), Counter(state.bias_base)
+    wave = OracleWave(0, (0, n_groups), *ranges, True, True, *bases)
+    for node in mapping.held:
+        n_c = layer.ifmap[0] // layer.groups
+        n_pointers = len(mapping.groups_of(node)) * n_c * math.prod(layer.strides)
+        state.row_base[node] += len(mapping.stored_rows(node))
+        state.pointer_base[node] += n_pointers
+        state.bias_base[node] += len(mapping.held[node]) * mapping.n_filters
+    return run_wave(machine, layer, wave, events, cycle0, state, output_base, limit)
+
+
+def run_wave(
+    machine: OracleMachine,
+    layer: OracleLayer,
+    wave: OracleWave,
+    events: list[tuple[int, int, int, int, int]],
+    cycle0: int = 0,
+    state: OracleState | None = None,
+    output_base: int = 0,
+    limit: int = 100_000,
+) -> OracleResult:
+    """Run one wave of a layer; see `run_layer`."""
+    state = copy.deepcopy(state) if state else OracleState()
+    if wave.number == 0:
+        state.arrivals = Counter()
+    mapping = Mapping(machine, layer, wave)
     log = Log(mapping)
     network = Network(machine, state, log)
-    network.ready[STORAGE] = True
-    storage = StoragePE(machine, mapping, network, log, events, output_base)
+    cycle = load_weights(machine, layer, wave, network, log, events, cycle0)
+    network.ready = {STORAGE: True}
+    storage = StoragePE(machine, mapping, network, log, state, events, output_base)
     nodes = range(1, machine.width * machine.height)
     parts = machine, mapping, network, log, state
+    assert not (wave.begins and state.psums), "psums are left from the wave before"
     pes = [PE(node, *parts, storage.n_events[node]) for node in nodes]
-    cycle = cycle0
     while not storage.is_finished:
         if cycle - cycle0 >= limit:
             held = {
@@ -859,11 +1014,16 @@ def run_layer(
     for pe in pes:
         n_slots = sum(n for (node, _), n in log.slots.items() if node == pe.node)
         assert n_slots == machine.modules * machine.lanes * (cycle - cycle0)
-        assert not any(pe.memory.values()) and not pe.writes, f"psums of PE {pe.node} not cleared"
-        n_c = layer.ifmap[0] // layer.groups
-        n_pointers = len(mapping.groups_of(pe.node)) * n_c * math.prod(layer.strides)
-        state.row_base[pe.node] += len(pe.rows)
-        state.pointer_base[pe.node] += n_pointers
-        state.bias_base[pe.node] += len(mapping.held.get(pe.node, ())) * mapping.n_filters
+        assert not pe.writes
+        if wave.fires:
+            assert not any(pe.memory.values()), f"psums of PE {pe.node} not cleared"
+            continue
+        state.psums[pe.node] = dict(pe.memory)
+        for k_local, k in mapping.filters_of(pe.node).items():
+            for oy, ox in np.ndindex(mapping.y.n_out, mapping.x.n_out):
+                log.psums[k, oy, ox] = pe.memory[mapping.psum_address(k_local, oy, ox)]
+    n_filters = sum(len(mapping.filters_of(node)) for node in nodes)
+    assert len(log.psums) == n_filters * mapping.y.n_out * mapping.x.n_out
+    assert len(log.output) == n_filters * len(mapping.windows) * wave.fires
     assert not any(network.fifos.values()) and not any(network.tx.values())
     return log.result(cycle0, cycle, state)
