@@ -73,13 +73,12 @@ class OracleLayer:
 
 @dataclass(frozen=True)
 class WeightRow:
-    """A weight row that comes in from DRAM; `packet_key` differs where no packet holds both."""
+    """A weight row that comes in from DRAM."""
 
     node: int
     channel: int
     address: int  # row of the weight SRAM
     dram_row: int
-    packet_key: tuple
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class OracleWave:
     row_base: Counter = field(default_factory=Counter)
     pointer_base: Counter = field(default_factory=Counter)
     bias_base: Counter = field(default_factory=Counter)
-    arriving: tuple[WeightRow, ...] = ()  # in order
+    arriving: tuple[WeightRow, ...] = ()  # by PE and address
     is_sparse: bool = False  # only rows of channels that have an event come in
 
 
@@ -898,7 +897,7 @@ def load_weights(machine, layer: OracleLayer, wave: OracleWave, network, log, ev
     lacking = [row for row in wave.arriving if not wave.is_sparse or row.channel in fired]
     waiting = []  # rows of each packet
     for row in lacking:
-        is_same = waiting and waiting[-1][-1].packet_key == row.packet_key
+        is_same = waiting and waiting[-1][-1].node == row.node
         if not is_same or len(waiting[-1]) == machine.weight_packet_rows:
             waiting.append([])
         waiting[-1].append(row)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oracle_mnf import Mapping, OracleLayer, OracleMachine, OracleWave, WeightRow
 
@@ -29,6 +29,7 @@ class OracleBlock:
     groups: tuple[int, int]
     channels: tuple[int, int]
     rows: dict  # PE -> rows, in order
+    n_places: dict  # PE -> places of rows, more than rows if they are packed wave by wave
     row_base: Counter
     pointer_base: Counter
     bias_base: Counter
@@ -65,8 +66,10 @@ def part(cut: OracleCut, groups: tuple[int, int], channels: tuple[int, int]) -> 
     return Mapping(cut.machine, cut.layer, OracleWave(0, groups, channels, *whole, True, True))
 
 
-def rows_of(cut: OracleCut, groups, channels) -> dict[int, list]:
-    """Return the stored rows of each PE."""
+def rows_of(cut: OracleCut, groups, channels, is_packed: bool = True) -> dict[int, list]:
+    """Return the stored rows of each PE; those before packing, if told so."""
+    if cut.machine.weights == "ideal" and not is_packed:
+        cut = replace(cut, machine=replace(cut.machine, weights="rows"))
     mapping = part(cut, groups, channels)
     return {node: mapping.stored_rows(node) for node in sorted(mapping.held)}
 
@@ -84,7 +87,7 @@ def chunks(cut: OracleCut, groups, weight_rows: int) -> list[tuple[int, int]]:
     n_c, found, first = cut.layer.weight.shape[1], [], 0
     while first < n_c:
         ends = range(n_c, first, -1)
-        end = next(e for e in ends if fits([rows_of(cut, groups, (first, e))], weight_rows))
+        end = next(e for e in ends if fits([rows_of(cut, groups, (first, e), False)], weight_rows))
         found.append((first, end))
         first = end
     return found
@@ -93,7 +96,10 @@ def chunks(cut: OracleCut, groups, weight_rows: int) -> list[tuple[int, int]]:
 def blocks(cuts: list[OracleCut], weight_rows: int) -> list[list[OracleBlock]]:
     """Return the blocks of each layer."""
     whole = [
-        [rows_of(cut, groups, (0, cut.layer.weight.shape[1])) for groups in channel_waves(cut)]
+        [
+            rows_of(cut, groups, (0, cut.layer.weight.shape[1]), is_packed=False)
+            for groups in channel_waves(cut)
+        ]
         for cut in cuts
     ]
     all_fit = fits([rows for tables in whole for rows in tables], weight_rows)
@@ -110,11 +116,15 @@ def blocks(cuts: list[OracleCut], weight_rows: int) -> list[list[OracleBlock]]:
                 if residency == "wave":
                     next_row = Counter()
                 rows, dram_base = rows_of(cut, groups, channels), {}
+                places = rows_of(cut, groups, channels, is_packed=residency != "wave")
+                n_places = {node: len(some) for node, some in places.items()}
                 for node in rows:
                     dram_base[node] = dram
-                    dram += len(rows[node])
+                    dram += n_places[node]
                 bases = Counter(next_row), Counter(next_pointer), Counter(next_bias)
-                of_layer.append(OracleBlock(groups, channels, rows, *bases, dram_base, residency))
+                of_layer.append(
+                    OracleBlock(groups, channels, rows, n_places, *bases, dram_base, residency)
+                )
                 next_row.update({node: len(some) for node, some in rows.items()})
             mapping, n_c = part(cut, groups, every[0]), cut.layer.weight.shape[1]
             for node, held in mapping.held.items():
@@ -125,12 +135,10 @@ def blocks(cuts: list[OracleCut], weight_rows: int) -> list[list[OracleBlock]]:
     return found
 
 
-def weight_rows_of(block: OracleBlock, number: int) -> list[WeightRow]:
-    """Return all rows of a block in the order in which they come in."""
+def weight_rows_of(block: OracleBlock) -> list[WeightRow]:
+    """Return all rows of a block."""
     return [
-        WeightRow(
-            node, row.channel, block.row_base[node] + i, block.dram_base[node] + i, (number, node)
-        )
+        WeightRow(node, row.channel, block.row_base[node] + i, block.dram_base[node] + i)
         for node, rows in block.rows.items()
         for i, row in enumerate(rows)
     ]
@@ -146,10 +154,11 @@ def waves(cut: OracleCut, of_layer: list[OracleBlock]) -> list[OracleWave]:
                 block = of_layer[number]
                 arriving = []
                 if block.residency == "layer" and not found:
-                    for i, each in enumerate(of_layer):
-                        arriving += weight_rows_of(each, i)
+                    for each in of_layer:
+                        arriving += weight_rows_of(each)
                 elif block.residency == "wave" and number != before:
-                    arriving = weight_rows_of(block, number)
+                    arriving = weight_rows_of(block)
+                arriving.sort(key=lambda row: (row.node, row.address))
                 before = number
                 found.append(
                     OracleWave(

@@ -6,13 +6,14 @@ import numpy as np
 from hypothesis import strategies as st
 
 from firemesh.emulator.machine import Machine, machine
-from firemesh.emulator.plan import Plan, make_plan
+from firemesh.emulator.mapping import MappingError
+from firemesh.emulator.plan import MnfStep, Plan, make_plan
 from firemesh.models.network import Conv, MaxPool, Network, Tensor
 
 
 @dataclass(frozen=True)
 class Case:
-    """A layer, perhaps with a max-pool, on a machine, and its input codes."""
+    """A layer, perhaps with a max-pool and a 1x1 layer behind, on a machine; its input codes."""
 
     plan: Plan
     codes: np.ndarray
@@ -67,15 +68,54 @@ def machines(draw, **fixed) -> Machine:
         noc__buffer_flits=draw(st.integers(1, 5)),
         noc__flit_bits=draw(st.sampled_from((16, 32, 64))),
         noc__event_format=draw(st.sampled_from(("full", "compact"))),
+        storage__weight_packet_rows=draw(st.sampled_from((1, 2, 3, 8))),
         storage__event_order=draw(st.sampled_from(("row", "channel", "raster"))),
         threshold=draw(st.sampled_from((0, 0, 10))),
     )
     return machine("mnf-tiny").replace(**(options | fixed))
 
 
+def planned(network: Network, described: Machine, keep_pool: bool) -> Plan | None:
+    """Return a plan; None where the layers do not fit, or the pool does not and is to be kept."""
+    try:
+        plan = make_plan(network, described)
+    except MappingError:
+        return None
+    is_whole = all(isinstance(step, MnfStep) for step in plan.steps)
+    return plan if is_whole or not keep_pool else None
+
+
+def fitted(network: Network, described: Machine, words: int, rows: int, keep_pool: bool) -> Plan:
+    """Plan with few words in a psum bank and rows in a weight SRAM.
+
+    Parameters
+    ----------
+    words, rows : int
+        They are doubled until the layers fit; 0 leaves the machine's, and -1 row those of the
+        largest layer, so that each layer fits, but perhaps not all.
+    keep_pool : bool
+        Whether the pool has to fit.
+    """
+    pe = described.pe
+    if rows < 0:
+        steps = [step for step in make_plan(network, described).steps if isinstance(step, MnfStep)]
+        rows = max(int(sum(block.n_rows for block in step.blocks).max()) for step in steps)
+    for name, size, unit in (
+        ("pe__psum_bank_bytes", words, 4 * pe.lanes),
+        ("pe__weight_bytes", rows, pe.multipliers),
+    ):
+        while size:
+            tried = described.replace(**{name: size * unit})
+            if planned(network, tried, keep_pool):
+                described = tried
+                break
+            size *= 2
+    return make_plan(network, described)
+
+
 @st.composite
 def cases(draw, **fixed) -> Case:
-    """A random convolution that fits, on a random machine."""
+    """A random convolution on a random machine, whole or in waves."""
     kernel = draw(pairs(st.integers(1, 5), st.integers(1, 5)))
     strides = draw(pairs(st.integers(1, 3), st.integers(1, 3)))
     dilations = draw(pairs(st.integers(1, 3), st.integers(1, 3)))
@@ -83,8 +123,9 @@ def cases(draw, **fixed) -> Case:
     groups = draw(st.sampled_from((1, 1, 2, 3)))
     channels = groups * draw(st.integers(1, 3))
     filters = groups * draw(st.integers(1, 6))
+    longest = draw(st.sampled_from(((7, 7), (7, 7), (14, 4))))
     size = [
-        max(draw(st.integers(1, 7)), dilations[i] * (kernel[i] - 1) + 1 - pads[i] - pads[i + 2])
+        max(draw(st.integers(1, longest[i])), dilations[i] * (kernel[i] - 1) + 1 - pads[i] - pads[i + 2])
         for i in (0, 1)
     ]
     ofmap = [
@@ -125,9 +166,34 @@ def cases(draw, **fixed) -> Case:
         ]
         layers.append(MaxPool("pool", ("y",), "z", pool[0], pool[1], pool_pads))
         tensors.append(Tensor("z", (filters, *pooled), "int8", 1.0, zero_out))
+    if draw(st.booleans()):
+        volume = tensors[-1].shape
+        behind = draw(st.integers(1, 4))
+        weight = rng.integers(-128, 128, (behind, volume[0], 1, 1))
+        layers.append(
+            Conv(
+                name="behind",
+                inputs=(tensors[-1].name,),
+                output="b",
+                weight=weight.astype(np.int8),
+                weight_zero_point=np.zeros(behind, np.int32),
+                multiplier=rng.uniform(1e-4, 5e-3, behind).astype(np.float32),
+                bias=rng.integers(-5000, 5000, behind).astype(np.int32),
+                low=-128,
+                high=127,
+                strides=(1, 1),
+                pads=(0, 0, 0, 0),
+                dilations=(1, 1),
+                groups=1,
+            )
+        )
+        tensors.append(Tensor("b", (behind, *volume[1:]), "int8", 1.0, zero_out))
     network = Network(
         "case", tuple(layers), {t.name: t for t in tensors}, ("x",), (layers[-1].output,)
     )
     codes = rng.integers(-128, 128, (channels, *size))
     codes[rng.random(codes.shape) < draw(st.sampled_from((0.0, 0.5, 0.9, 1.0)))] = zero_in
-    return Case(make_plan(network, draw(machines(**fixed))), codes.astype(np.int8))
+    words = draw(st.sampled_from((0, 1, 1, 2, 3, 5)))
+    rows = draw(st.sampled_from((-1, -1, 0, 0, 1, 1, 2, 3, 5, 9, 17)))
+    plan = fitted(network, draw(machines(**fixed)), words, rows, draw(st.integers(0, 3)) > 0)
+    return Case(plan, codes.astype(np.int8))
