@@ -123,9 +123,15 @@ def cases(draw, **fixed) -> Case:
     groups = draw(st.sampled_from((1, 1, 2, 3)))
     channels = groups * draw(st.integers(1, 3))
     filters = groups * draw(st.integers(1, 6))
-    longest = draw(st.sampled_from(((7, 7), (7, 7), (14, 4))))
+    pool = draw(st.sampled_from((None, None, ((2, 2), (2, 2)), ((3, 3), (2, 2)), ((3, 2), (1, 2)))))
+    least = (1, 1)
+    if pool and draw(st.integers(0, 3)):
+        least = pool[0][0] + draw(st.integers(0, 5)), pool[0][1] + draw(st.integers(0, 2))
     size = [
-        max(draw(st.integers(1, longest[i])), dilations[i] * (kernel[i] - 1) + 1 - pads[i] - pads[i + 2])
+        max(
+            draw(st.integers(1, 7)),
+            strides[i] * (least[i] - 1) + dilations[i] * (kernel[i] - 1) + 1 - pads[i] - pads[i + 2],
+        )
         for i in (0, 1)
     ]
     ofmap = [
@@ -157,7 +163,6 @@ def cases(draw, **fixed) -> Case:
         Tensor("y", (filters, *ofmap), "int8", 1.0, zero_out),
     ]
     layers: list = [conv]
-    pool = draw(st.sampled_from((None, None, ((2, 2), (2, 2)), ((3, 3), (2, 2)), ((3, 2), (1, 2)))))
     if pool and all(ofmap[i] >= pool[0][i] for i in (0, 1)):
         pool_pads = draw(st.sampled_from(((0, 0, 0, 0), (1, 1, 0, 1))))
         pooled = [
