@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from small_layers import cases
-from test_emulator_oracle import run_both
+from test_emulator_oracle import run_frames
 
 from firemesh.emulator.recorder import Recorder
 from firemesh.emulator.result import of_wave
@@ -18,10 +18,10 @@ often = settings(max_examples=200, deadline=None, suppress_health_check=list(Hea
 
 
 def record(plan, runs, path, **options):
-    """Write a trace of layer runs, one frame each."""
-    about = ABOUT | {"frames": len(runs)}
+    """Write a trace of [(frame, wave run)]."""
+    about = ABOUT | {"frames": 1 + max(frame for frame, _ in runs)}
     recorder = Recorder(plan, path, about, **options)
-    for frame, run in enumerate(runs):
+    for frame, run in runs:
         recorder.add(frame, run, of_wave(run))
     recorder.finish({})
 
@@ -56,14 +56,14 @@ def traced_packets(trace):
 
 def with_trace(case):
     """Run a case on both; return the oracle's runs and the trace's expansion and packets."""
-    both = list(run_both(case, 2))
+    both = list(run_frames(case, 2))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.h5"
-        record(case.plan, [run for run, _ in both], path)
+        record(case.plan, [(frame, run) for frame, run, _ in both], path)
         with open_trace(path) as trace:
             report = verify(trace)
             assert not report.problems, report.problems
-            yield [oracle for _, oracle in both], trace
+            yield [oracle for *_, oracle in both], trace
 
 
 @often
@@ -78,5 +78,5 @@ def test_the_expanded_trace_is_the_oracles_list_of_accesses_and_packets(case):
         assert traced_packets(trace) == sorted(
             (kind, source, created, flits, tuple(sorted(reached)))
             for oracle in oracles
-            for _, kind, source, created, flits, reached in oracle.packets
+            for _, kind, source, created, flits, reached in [*oracle.packets, *oracle.loads]
         )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from small_layers import cases
-from test_emulator_oracle import run_both
+from test_emulator_oracle import run_frames
 from test_traces_oracle import record
 
 import firemesh
@@ -93,7 +93,7 @@ def test_the_code_tells_every_access_of_digits(multicast, tmp_path):
 def test_the_code_tells_every_access_of_random_layers(case):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.h5"
-        record(case.plan, [run for run, _ in run_both(case)], path)
+        record(case.plan, [(frame, run) for frame, run, _ in run_frames(case, 1)], path)
         assert by_the_page(path) == by_the_reader(path)
 
 

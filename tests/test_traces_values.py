@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from small_layers import cases
-from test_emulator_oracle import run_both
+from test_emulator_oracle import run_frames
 from test_traces_oracle import record
 
 import firemesh
 from firemesh.traces.reader import open_trace
 
 
-def fired(trace, unit):
-    """Return address -> psum read by the fire phase, of each lane."""
+def fired(trace, layer, unit):
+    """Return (cycle, address) -> psum read, of each lane."""
     found = {}
-    for block, values in trace.psums(0, unit):
+    for block, values in trace.psums(layer, unit):
         reads = block["op"] == 0
         for access, value in zip(block[reads], values[reads], strict=True):
             for lane in range(access["size"] // 4):
-                found[int(access["address"]) + 4 * lane] = int(value[lane])
+                found[int(access["cycle"]), int(access["address"]) + 4 * lane] = int(value[lane])
     return found
 
 
@@ -28,17 +28,35 @@ def test_the_psums_that_the_fire_phase_reads_are_those_that_the_pes_accumulated(
     case, tmp_path_factory
 ):
     path = tmp_path_factory.mktemp("values") / "run.h5"
-    (run,) = (run for run, _ in run_both(case))
-    record(case.plan, [run], path, values=True)
-    mapping, pe = run.step.mapping, case.plan.machine.pe
+    runs = [(frame, run) for frame, run, _ in run_frames(case, 1)]
+    record(case.plan, runs, path, values=True)
+    machine = case.plan.machine
+    units = range(1, machine.mesh.n_nodes)
     with open_trace(path) as trace:
-        images = {unit: fired(trace, unit) for unit in range(1, len(trace.units))}
+        for layer in {run.step.name for _, run in runs}:
+            reads = {unit: fired(trace, layer, unit) for unit in units}
+            for _, run in runs:
+                if run.step.name == layer and run.wave.fires:
+                    check_sums(run, machine.pe, reads)
+
+
+def check_sums(run, pe, reads):
+    """Compare the last reads of a wave that fires, which are those of its fire phase."""
+    images = {
+        unit: {a: value for (t, a), value in sorted(of_unit.items()) if t in wave_cycles(run)}
+        for unit, of_unit in reads.items()
+    }
+    mapping = run.wave.mapping
     for group in mapping.groups:
         for position in range(group.size):
             for y, x in np.ndindex(*run.sums.shape[1:]):
                 module, word = mapping.word(group.number, position, y, x)
                 address = module * pe.psum_bank_bytes + (word * pe.lanes + position % pe.lanes) * 4
                 assert images[group.pe + 1][address] == run.sums[group.first + position, y, x]
+
+
+def wave_cycles(run):
+    return range(run.cycle0, run.cycle1)
 
 
 def test_the_last_write_of_each_word_clears_it():

@@ -212,8 +212,12 @@ class Segment:
             edges = self.index.column[name][[self.first, self.end]]
         return [int(edge) for edge in edges]
 
-    def _in_time(self, start: Ints, shift: int = 0) -> Ints:
-        check_range("start of rows", start, self.begin - shift, self.finish - shift)
+    def _in_time(self, number: int, member: int, start: Ints, shift: int = 0) -> Ints:
+        """Check that the rows of a member that have entries begin in the segment."""
+        least, most = self.begin - shift, self.finish - shift
+        if ((start < least) | (start > most)).any():
+            has_entries = self.n_entries(number, member) > 0
+            check_range("start of rows", start[has_entries], least, most)
         return start
 
     def slack(self, number: int, member: int) -> Ints:
@@ -268,7 +272,7 @@ class Segment:
         else:
             ready, shift = self._ready(number, member, leader)
             queued_starts(length, slack, least, ready + (shift + lag), start, self.begin)
-        self._cache[key] = self._in_time(start)
+        self._cache[key] = self._in_time(number, member, start)
         return start, 0
 
     def _follow(self, number: int, member: int, leader: int, lag: int) -> tuple[Ints, int]:
@@ -276,9 +280,9 @@ class Segment:
         if key not in self._cache:
             ready, shift = self._ready(number, member, leader)
             if self.index.members["slack"][member] < 0:
-                return self._in_time(ready, shift + lag), shift + lag
+                return self._in_time(number, member, ready, shift + lag), shift + lag
             start = ready + (self.slack(number, member) + (shift + lag))
-            self._cache[key] = self._in_time(start)
+            self._cache[key] = self._in_time(number, member, start)
         return self._cache[key], 0
 
     def _ready(self, number: int, member: int, leader: int) -> tuple[Ints, int]:
