@@ -910,7 +910,9 @@ def load_weights(machine, layer: OracleLayer, wave: OracleWave, network, log, ev
             packet = flit.packet
             received[packet.number] += 1
             for j, row in enumerate(packet.message.rows):
-                if received[packet.number] == -(-(j + 1) * packet.flits // len(packet.message.rows)):
+                if received[packet.number] == -(
+                    -(j + 1) * packet.flits // len(packet.message.rows)
+                ):
                     log.access(cycle, node, "weight", "write", row.address * size, size)
                     n_missing -= 1
         if waiting and not network.tx[STORAGE]:

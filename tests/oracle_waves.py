@@ -162,10 +162,18 @@ def waves(cut: OracleCut, of_layer: list[OracleBlock]) -> list[OracleWave]:
                 before = number
                 found.append(
                     OracleWave(
-                        len(found), groups, block.channels, rows, outputs,
-                        number == some[0], number == some[-1],
-                        block.row_base, block.pointer_base, block.bias_base,
-                        tuple(arriving), block.residency == "wave",
+                        len(found),
+                        groups,
+                        block.channels,
+                        rows,
+                        outputs,
+                        number == some[0],
+                        number == some[-1],
+                        block.row_base,
+                        block.pointer_base,
+                        block.bias_base,
+                        tuple(arriving),
+                        block.residency == "wave",
                     )  # fmt: skip
                 )
     return found

@@ -114,8 +114,8 @@ def fitted(network: Network, described: Machine, words: int, rows: int, keep_poo
 
 
 @st.composite
-def cases(draw, **fixed) -> Case:
-    """A random convolution on a random machine, whole or in waves."""
+def cases(draw, is_whole: bool = False, **fixed) -> Case:
+    """A random convolution on a random machine: alone and whole, or perhaps in waves."""
     kernel = draw(pairs(st.integers(1, 5), st.integers(1, 5)))
     strides = draw(pairs(st.integers(1, 3), st.integers(1, 3)))
     dilations = draw(pairs(st.integers(1, 3), st.integers(1, 3)))
@@ -130,7 +130,11 @@ def cases(draw, **fixed) -> Case:
     size = [
         max(
             draw(st.integers(1, 7)),
-            strides[i] * (least[i] - 1) + dilations[i] * (kernel[i] - 1) + 1 - pads[i] - pads[i + 2],
+            strides[i] * (least[i] - 1)
+            + dilations[i] * (kernel[i] - 1)
+            + 1
+            - pads[i]
+            - pads[i + 2],
         )
         for i in (0, 1)
     ]
@@ -171,7 +175,7 @@ def cases(draw, **fixed) -> Case:
         ]
         layers.append(MaxPool("pool", ("y",), "z", pool[0], pool[1], pool_pads))
         tensors.append(Tensor("z", (filters, *pooled), "int8", 1.0, zero_out))
-    if draw(st.booleans()):
+    if not is_whole and draw(st.booleans()):
         volume = tensors[-1].shape
         behind = draw(st.integers(1, 4))
         weight = rng.integers(-128, 128, (behind, volume[0], 1, 1))
@@ -198,6 +202,8 @@ def cases(draw, **fixed) -> Case:
     )
     codes = rng.integers(-128, 128, (channels, *size))
     codes[rng.random(codes.shape) < draw(st.sampled_from((0.0, 0.5, 0.9, 1.0)))] = zero_in
+    if is_whole:
+        return Case(make_plan(network, draw(machines(**fixed))), codes.astype(np.int8))
     words = draw(st.sampled_from((0, 1, 1, 2, 3, 5)))
     rows = draw(st.sampled_from((-1, -1, 0, 0, 1, 1, 2, 3, 5, 9, 17)))
     plan = fitted(network, draw(machines(**fixed)), words, rows, draw(st.integers(0, 3)) > 0)
