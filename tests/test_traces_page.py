@@ -41,11 +41,12 @@ def by_the_reader(path):
     """Return the same, as firemesh reads it."""
     found = []
     with firemesh.open_trace(path) as trace:
-        for number, segment in enumerate(trace.segments):
-            where = {"frame": int(segment["frame"]), "layer": int(segment["layer"])}
-            for block in trace.accesses(memory=trace.memories, **where):
+        firsts = trace.segments["cycle0"]
+        for frame, layer in {(int(s["frame"]), int(s["layer"])) for s in trace.segments}:
+            for block in trace.accesses(memory=trace.memories, frame=frame, layer=layer):
+                numbers = np.searchsorted(firsts, block["cycle"], side="right") - 1
                 columns = (block[name].tolist() for name in FIELDS)
-                found += zip([number] * len(block), *columns, strict=True)
+                found += zip(numbers.tolist(), *columns, strict=True)
         assert len(found) == trace.counters()["count"].sum()
     return sorted(found)
 
