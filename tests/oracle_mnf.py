@@ -96,7 +96,6 @@ class OracleWave:
     pointer_base: Counter = field(default_factory=Counter)
     bias_base: Counter = field(default_factory=Counter)
     arriving: tuple[WeightRow, ...] = ()  # by PE and address
-    is_sparse: bool = False  # only rows of channels that have an event come in
 
 
 @dataclass
@@ -894,7 +893,7 @@ def _told(packets: list[Packet]) -> list[tuple]:
 def load_weights(machine, layer: OracleLayer, wave: OracleWave, network, log, events, cycle) -> int:
     """Bring in the weight rows that lack, from `cycle` on; return the first cycle thereafter."""
     fired = {c for c, _, _, code, _ in events if code != layer.zero_point_in}
-    lacking = [row for row in wave.arriving if not wave.is_sparse or row.channel in fired]
+    lacking = [row for row in wave.arriving if row.channel in fired]
     waiting = []  # rows of each packet
     for row in lacking:
         is_same = waiting and waiting[-1][-1].node == row.node

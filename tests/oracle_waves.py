@@ -173,7 +173,6 @@ def waves(cut: OracleCut, of_layer: list[OracleBlock]) -> list[OracleWave]:
                         block.pointer_base,
                         block.bias_base,
                         tuple(arriving),
-                        block.residency == "wave",
                     )  # fmt: skip
                 )
     return found
