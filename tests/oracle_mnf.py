@@ -47,6 +47,7 @@ class OracleMachine:
     weights: str  # "rows", "dense" or "ideal"
     row_layout: str = "tile"  # or "linear", which ignores `tile`
     weight_packet_rows: int = 8
+    storage_ports: int = 1
 
 
 @dataclass(frozen=True)
@@ -491,24 +492,26 @@ class Network:
         return dict(outputs)
 
     def step(self, cycle: int) -> dict[int, Flit]:
-        """Move flits for one cycle; return the delivered flit of each node."""
+        """Move flits for one cycle; return the delivered flits of each node."""
         n_flits = {key: len(fifo) for key, fifo in self.fifos.items()}  # at the start of the cycle
         asks = {key: set(fifo[0].outputs) if fifo else set() for key, fifo in self.fifos.items()}
-        arrivals, delivered = [], {}
+        arrivals, delivered = [], defaultdict(list)
         for node in self.nodes:
-            for output in range(5):
-                below = None if output == LOCAL else self.downstream(node, output)
-                free = self.ready[node] if output == LOCAL else self.has_room(n_flits, below)
+            for output in range(LOCAL + (self.machine.storage_ports if node == STORAGE else 1)):
+                port = min(output, LOCAL)
+                below = None if port == LOCAL else self.downstream(node, port)
+                free = self.ready[node] if port == LOCAL else self.has_room(n_flits, below)
                 first = self.next_input[node, output]
-                asking = [i % 5 for i in range(first, first + 5) if output in asks[node, i % 5]]
+                asking = [i % 5 for i in range(first, first + 5) if port in asks[node, i % 5]]
                 if not free or not asking:
                     continue
                 flit = self.fifos[node, asking[0]][0]
-                flit.outputs.remove(output)
+                flit.outputs.remove(port)
                 self.next_input[node, output] = (asking[0] + 1) % 5
-                self.log.link_flits[node, output] += 1
-                if output == LOCAL:
-                    delivered[node] = flit
+                self.log.link_flits[node, port] += 1
+                if port == LOCAL:
+                    asks[node, asking[0]].remove(port)
+                    delivered[node].append(flit)
                     if flit.is_last:
                         flit.packet.delivered[node] = cycle
                 else:
@@ -566,9 +569,10 @@ class StoragePE:
             message.chain = tuple(node for node in snake if node in dsts)
             self.to_send.append((message.chain[:1], message, address))
 
-    def step(self, cycle: int, flit: Flit | None) -> None:
-        if flit and flit.is_last:
-            self.receive(cycle, flit.packet.message)
+    def step(self, cycle: int, flits: list[Flit]) -> None:
+        for flit in flits:
+            if flit.is_last:
+                self.receive(cycle, flit.packet.message)
         if self.to_send and not self.network.tx[STORAGE]:
             dsts, message, address = self.to_send.pop(0)
             if message.kind == "event":
@@ -905,7 +909,7 @@ def load_weights(machine, layer: OracleLayer, wave: OracleWave, network, log, ev
     network.ready = dict.fromkeys([STORAGE, *nodes], True)
     received, n_missing = Counter(), len(lacking)  # `received`: packet -> flits
     while n_missing:
-        for node, flit in network.step(cycle).items():
+        for node, (flit,) in network.step(cycle).items():
             packet = flit.packet
             received[packet.number] += 1
             for j, row in enumerate(packet.message.rows):
@@ -1008,8 +1012,8 @@ def run_wave(
         delivered = network.step(cycle)
         ready = dict(network.ready)
         for pe in pes:
-            pe.step(cycle, delivered.get(pe.node), ready)
-        storage.step(cycle, delivered.get(STORAGE))
+            pe.step(cycle, next(iter(delivered[pe.node]), None), ready)
+        storage.step(cycle, delivered[STORAGE])
         cycle += 1
     for pe in pes:
         n_slots = sum(n for (node, _), n in log.slots.items() if node == pe.node)

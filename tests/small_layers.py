@@ -68,6 +68,7 @@ def machines(draw, **fixed) -> Machine:
         noc__buffer_flits=draw(st.integers(1, 5)),
         noc__flit_bits=draw(st.sampled_from((16, 32, 64))),
         noc__event_format=draw(st.sampled_from(("full", "compact"))),
+        storage__ports=draw(st.sampled_from((1, 1, 2, 4))),
         storage__weight_packet_rows=draw(st.sampled_from((1, 2, 3, 8))),
         storage__event_order=draw(st.sampled_from(("row", "channel", "raster"))),
         threshold=draw(st.sampled_from((0, 0, 10))),

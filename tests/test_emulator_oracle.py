@@ -29,7 +29,7 @@ def oracle_machine(case: Case, step: MnfStep) -> OracleMachine:
         m.pe.event_fifo, m.pe.row_fifo, m.pe.mac_fifo, m.pe.forward_fifo, m.pe.fire_fifo,
         m.pe.weight_latency_cycles, m.pe.forwarding, m.pe.fire_lanes, m.noc.buffer_flits,
         m.noc.multicast, m.noc.flit_bits, m.noc.event_format, m.storage.event_order, m.pe.weights,
-        m.pe.row_layout, m.storage.weight_packet_rows,
+        m.pe.row_layout, m.storage.weight_packet_rows, m.storage.ports,
     )  # fmt: skip
 
 
@@ -75,7 +75,8 @@ def run_frames(case: Case, frames: int) -> Iterator[tuple[int, mnf.WaveRun, Orac
     """
     plan = case.plan
     mesh, depth = plan.machine.mesh, plan.machine.noc.buffer_flits
-    noc = Interconnect(mesh.width, mesh.height, buffer_flits=depth)
+    ports = plan.machine.storage.ports
+    noc = Interconnect(mesh.width, mesh.height, buffer_flits=depth, ports=ports)
     cuts = oracle_cuts(case)
     oracle_waves = [
         waves(cut, of_layer)
