@@ -82,10 +82,10 @@ class Drive:
         Parcel -> cycle in which it was offered.
     """
 
-    def __init__(self, traffic: Traffic, order=None, router="simple") -> None:
+    def __init__(self, traffic: Traffic, order=None, router="simple", ports=1) -> None:
         self.traffic = traffic
         self.network = Network(
-            traffic.width, traffic.height, router=router, buffer_flits=traffic.depth
+            traffic.width, traffic.height, router=router, buffer_flits=traffic.depth, ports=ports
         )
         self.packets = make_packets(len(traffic.parcels))
         self.queues = [deque() for _ in range(traffic.n_nodes)]
@@ -106,8 +106,9 @@ class Drive:
         ports = self.network.ports
         status = take(self.network.step, self.network.state, ports, self.packets, self.cycle)
         assert status == 0
-        for node in np.flatnonzero(ports.rx >= 0):
-            self.delivered.append((self.cycle, int(node), int(ports.rx[node])))
+        for wire in np.flatnonzero(ports.rx >= 0).tolist():
+            node = wire if wire < len(ports.tx) else 0  # further ports are those of node 0
+            self.delivered.append((self.cycle, node, int(ports.rx[wire])))
         for node, queue in enumerate(self.queues):
             if ports.tx[node] < 0 and queue:
                 if self.traffic.parcels[queue[0]].due <= self.cycle:

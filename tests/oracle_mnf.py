@@ -470,7 +470,8 @@ class Network:
         """Place a packet in the tx register of `src`."""
         assert not self.tx[src], f"tx of node {src} is occupied in cycle {cycle}"
         route = self.route(src, dsts)
-        packets = self.log.loads if message.kind == "weights" else self.log.packets
+        is_weights = isinstance(message, Message) and message.kind == "weights"
+        packets = self.log.loads if is_weights else self.log.packets
         packet = Packet(len(packets), message, src, tuple(sorted(dsts)), cycle, flits, route)
         packets.append(packet)
         self.tx[src] = [Flit(packet, i == flits - 1, set(route[src])) for i in range(flits)]
