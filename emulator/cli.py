@@ -19,6 +19,7 @@ try:
     import typer
 
     from .cli_formats import formats
+    from .cli_reproduce import reproduce
     from .cli_trace import traces
     from .console import console, group, progress, show_help, waiting
 except KeyboardInterrupt:
@@ -76,6 +77,7 @@ app.add_typer(machines, name="machines")
 app.add_typer(models, name="models")
 app.add_typer(traces, name="trace")
 app.command()(formats)
+app.command()(reproduce)
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,181 @@
+"""A run of a study: what is to be run, and what is kept of it."""
+
+import hashlib
+import json
+import time
+import tracemalloc
+from dataclasses import asdict, dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...models import synthetic
+from ...models.recipe import Recipe
+from ..energy import Activity, energy
+from ..machine import Machine
+from ..slots import BUSY, Cause
+
+CODE = ("models", "encoders", "noc", "emulator")
+"""Folders whose source decides what a run gives; studies, which only read runs, are not in it."""
+
+WARM = Recipe("lenet5", layers="conv1")
+"""What compiles the kernels, or loads them, before a run is timed."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A network on a machine, one frame.
+
+    Parameters
+    ----------
+    name : str
+        Of its file.
+    recipe : Recipe
+        Of the synthetic network and its image.
+    machine : Machine
+    is_measured : bool
+        Whether to run it a second time to measure memory.
+    """
+
+    name: str
+    recipe: Recipe
+    machine: Machine
+    is_measured: bool = False
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the result, as plain values."""
+        recipe: dict[str, Any] = json.loads(json.dumps(asdict(self.recipe)))
+        machine = self.machine.model_dump(mode="json", exclude={"sources", "summary", "energy"})
+        return {
+            "recipe": recipe,
+            "machine": machine,
+            "is_measured": self.is_measured,
+            "code": code_digest(),
+        }
+
+
+@cache
+def code_digest() -> str:
+    """Return a digest of the source that runs networks."""
+    root = Path(__file__).parents[2]
+    digest = hashlib.sha256()
+    for folder in CODE:
+        for path in sorted((root / folder).glob("*.py")):
+            if not path.name.startswith("cli"):
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is kept of a run; plain values, the same in JSON.
+
+    Parameters
+    ----------
+    cycles, load_cycles : int
+        Of the frame; and of bringing the weights in before it, 0 where they come in during it.
+    density : float
+        Part of the weights that are not zero.
+    layers : list of dict
+        Per layer name, tile, waves, cycles, events, active and inputs (activations), fired,
+        outputs, flits, slots by `Cause`, bytes (read, written) by `Memory`.
+    seconds : float
+        Of the emulation, without making the network and compiling kernels.
+    peak_bytes : int
+        Most memory that the emulation took, network and input not included; 0 if not measured.
+    """
+
+    cycles: int
+    load_cycles: int
+    density: float
+    layers: list[dict[str, Any]] = field(repr=False)
+    seconds: float
+    peak_bytes: int = 0
+
+    @property
+    def slots(self) -> dict[Cause, int]:
+        """Multiplier slots by cause."""
+        sums = np.sum([layer["slots"] for layer in self.layers], axis=0)
+        return {cause: int(sums[cause]) for cause in Cause}
+
+    @property
+    def parts(self) -> dict[Cause, float]:
+        """Slots by cause as parts of all slots."""
+        total = sum(self.slots.values())
+        return {cause: count / total for cause, count in self.slots.items()}
+
+    @property
+    def utilization(self) -> float:
+        """Part of all slots in which a multiplier worked."""
+        parts = self.parts
+        return sum(parts[cause] for cause in BUSY)
+
+    def total(self, key: str) -> int:
+        """Return the sum of a number over the layers."""
+        return sum(int(layer[key]) for layer in self.layers)
+
+    def energy(self, machine: Machine, table: str) -> dict[str, float]:
+        """Return pJ by component with an energy table."""
+        total: dict[str, float] = {}
+        priced = machine.replace(energy=table)
+        for layer in self.layers:
+            slots, size = np.array(layer["slots"]), np.array(layer["bytes"])
+            for name, pj in energy(Activity(size, slots, layer["flits"]), priced).items():
+                total[name] = total.get(name, 0.0) + pj
+        return total
+
+    def power_mw(self, machine: Machine, table: str) -> float:
+        """Return the mean power with an energy table."""
+        pj = sum(self.energy(machine, table).values())
+        return pj * 1e-9 * machine.clock_hz / self.cycles
+
+
+def execute(job: Job) -> Run:
+    """Run a job in this process."""
+    from ..run import run
+
+    network, inputs = synthetic.network(job.recipe), synthetic.images(job.recipe, 1)
+    warm(job.machine)
+    began = time.perf_counter()
+    result = run(network, inputs, machine=job.machine)
+    seconds = time.perf_counter() - began
+    peak = 0
+    if job.is_measured:
+        tracemalloc.start()
+        run(network, inputs, machine=job.machine)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    weights = [layer.weight for layer in network.layers if hasattr(layer, "weight")]
+    kept = sum(int(np.count_nonzero(weight)) for weight in weights)
+    outputs = {layer.name: network.tensors[layer.output].size for layer in network.layers}
+    layers = [_plain(layer, outputs[layer.name]) for layer in result.layers]
+    density = kept / sum(weight.size for weight in weights)
+    return Run(result.cycles, result.load_cycles, density, layers, seconds, peak)
+
+
+def warm(machine: Machine) -> None:
+    """Have every kernel of a machine compiled, or loaded."""
+    from ..run import run
+
+    run(synthetic.network(WARM), synthetic.images(WARM, 1), machine=machine)
+
+
+def _plain(layer: Any, outputs: int) -> dict[str, Any]:
+    activity: Activity = layer.activity
+    return {
+        "name": layer.name,
+        "tile": layer.tile,
+        "waves": layer.waves,
+        "cycles": int(layer.cycles),
+        "events": int(layer.events),
+        "active": int(layer.active),
+        "inputs": int(layer.inputs),
+        "fired": int(layer.fired),
+        "outputs": int(outputs),
+        "flits": int(activity.flits),
+        "slots": activity.slots.tolist(),
+        "bytes": activity.bytes.tolist(),
+    }

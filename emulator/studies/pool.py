@@ -1,0 +1,127 @@
+"""Runs jobs on all cores, keeps each result in a file, and goes on where it was."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from multiprocessing import active_children, get_context
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from ..machine import MachineError
+from .job import Job, Run, execute
+
+WORKERS = 2
+"""Processes at most: a frame of VGG-16 takes 0.8 GB, and two of them stay below 2.5 GB."""
+
+RUNS = "runs"
+"""Folder of the finished runs, in the study's."""
+
+Started = Callable[[Sequence[str]], None]
+"""``started(names)`` is called with the jobs at work."""
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text, "utf-8")
+    part.replace(path)
+
+
+def finished(job: Job, folder: Path) -> Run | None:
+    """Return what an earlier call found; None where there is none, or of another job or code."""
+    try:
+        kept = json.loads((folder / RUNS / f"{job.name}.json").read_text("utf-8"))
+        return Run(**kept["run"]) if kept["job"] == job.identity else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def run_all(
+    jobs: Sequence[Job], folder: Path, workers: int | None = None, started: Started | None = None
+) -> Iterator[tuple[Job, Run]]:
+    """Run jobs; yield each when it is done, those that were finished before at first.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    folder : Path
+        That exists; runs are kept in its folder ``runs``.
+    workers : int, optional
+        Processes, each with one run at a time; by default the cores, at most `WORKERS`. 0 runs
+        all in this process.
+    started : callable, optional
+
+    Raises
+    ------
+    MachineError
+        When a process ended before its run.
+    """
+    (folder / RUNS).mkdir(exist_ok=True)
+    missing = []
+    for job in jobs:
+        known = finished(job, folder)
+        if known is None:
+            missing.append(job)
+        else:
+            yield job, known
+    n = min(WORKERS, os.cpu_count() or 1) if workers is None else workers
+    found = _one_by_one(missing, started) if n == 0 else _side_by_side(missing, n, started)
+    for job, run in found:
+        kept = {"job": job.identity, "run": asdict(run)}
+        write(folder / RUNS / f"{job.name}.json", json.dumps(kept, indent=1) + "\n")
+        yield job, run
+
+
+def _one_by_one(jobs: Sequence[Job], started: Started | None) -> Iterator[tuple[Job, Run]]:
+    for job in jobs:
+        if started:
+            started([job.name])
+        yield job, execute(job)
+
+
+def _side_by_side(
+    jobs: Sequence[Job], workers: int, started: Started | None
+) -> Iterator[tuple[Job, Run]]:
+    """Run jobs in processes; end these when the caller is interrupted."""
+    if not jobs:
+        return
+    others = active_children()
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _ignore_ctrl_c)
+    waiting = list(jobs)
+    at_work: dict[Future[Run], Job] = {}
+    try:
+        while waiting or at_work:
+            while waiting and len(at_work) < workers:
+                job = waiting.pop(0)
+                at_work[pool.submit(execute, job)] = job
+            if started:
+                started([job.name for job in at_work.values()])
+            for future in wait(at_work, timeout=1, return_when=FIRST_COMPLETED).done:
+                job = at_work.pop(future)
+                yield job, future.result()
+        pool.shutdown()
+    except BrokenProcessPool:
+        names = " or ".join(job.name for job in at_work.values()) or job.name
+        raise MachineError(
+            f"a process ended in {names}, perhaps for lack of memory; "
+            "the same command goes on with the runs that are finished"
+        ) from None
+    finally:
+        _end(pool, others)
+
+
+def _ignore_ctrl_c() -> None:
+    """Leave Ctrl-C to the process that waits."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _end(pool: ProcessPoolExecutor, others: list[BaseProcess]) -> None:
+    """End what is still at work."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    for child in active_children():
+        if child not in others:
+            child.terminate()
