@@ -75,15 +75,17 @@ def reproduce(
 
 def _print(study: "Study", report: "Report", folder: Path) -> None:
     """Print a report's tables and notes, and where its files are."""
-    from rich.padding import Padding
+    from rich.table import Table
     from rich.text import Text
 
+    from .studies.study import files
+
+    notes = Table.grid(padding=(0, 1, 0, 0))
+    for note in report.notes:
+        notes.add_row("-", Text(note))
     with console() as page:
         page.print(Text(study.title, "bold"))
         for sheet in report.sheets:
             page.print(sheet.rich())
-        for note in report.notes:
-            page.print(Padding(Text(f"- {note}"), (0, 0, 0, 0)), highlight=False)
-    files = [f"{study.file}.csv", f"{study.file}.json", f"{study.file}.md"]
-    files += [f"{name}.{ending}" for name in report.figures for ending in ("png", "svg")]
-    typer.echo(f"written to {folder}: {', '.join(files)}")
+        page.print(notes)
+    typer.echo(f"in {folder}: {', '.join(files(study, report))}")

@@ -66,6 +66,9 @@ class Architecture:
         Channels, height and width of the image.
     layers : tuple of ConvSpec, then of LinearSpec
     source : str
+    is_part : bool
+        Whether it is a part of a larger network: it reads activations of the layers' density, not
+        an image, and its last layer has a ReLU and that density too.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Architecture:
     shape: tuple[int, int, int]
     layers: tuple[ConvSpec | LinearSpec, ...]
     source: str
+    is_part: bool = False
 
     @property
     def convolutions(self) -> tuple[ConvSpec, ...]:
@@ -88,6 +92,28 @@ def _vgg16() -> tuple[ConvSpec | LinearSpec, ...]:
             pool = PoolSpec(2, 2) if number == count else None
             layers.append(ConvSpec(f"conv{block}_{number}", filters, 3, pad=1, pool=pool))
     return (*layers, LinearSpec("fc6", 4096), LinearSpec("fc7", 4096), LinearSpec("fc8", 1000))
+
+
+def one_layer(
+    name: str, channels: int, filters: int, size: int, kernel: int = 3, source: str = "chosen"
+) -> Architecture:
+    """Return a convolution of stride 1, alone, whose ofmap is as large as its square ifmap.
+
+    Parameters
+    ----------
+    name : str
+    channels, filters, size, kernel : int
+        The kernel's size is odd.
+    source : str
+    """
+    return Architecture(
+        name=name,
+        title=f"convolution {channels} x {size} x {size} to {filters}",
+        shape=(channels, size, size),
+        layers=(ConvSpec(name, filters, kernel, pad=kernel // 2),),
+        source=source,
+        is_part=True,
+    )
 
 
 _LENET5 = Architecture(

@@ -34,7 +34,7 @@ def density(codes: NDArray[Any]) -> float:
     return np.count_nonzero(codes) / codes.size
 
 
-def thresholds(pooled: NDArray[np.int32], share: float) -> NDArray[np.int64]:
+def thresholds(pooled: NDArray[Any], share: float) -> NDArray[np.int64]:
     """Return a threshold per channel so that the target share of values lies above.
 
     Every channel whose values differ gets the same share; what rounding and equal values leave is
@@ -42,7 +42,7 @@ def thresholds(pooled: NDArray[np.int32], share: float) -> NDArray[np.int64]:
 
     Parameters
     ----------
-    pooled : int32[k, n]
+    pooled : int32[k, n] or int64[k, n]
     share : float
         Above 0, at most 1.
 
@@ -64,6 +64,28 @@ def thresholds(pooled: NDArray[np.int32], share: float) -> NDArray[np.int64]:
         result[k] = level
         reached += size - int(np.searchsorted(values[k], level, side="right"))
     return result
+
+
+def thinned(values: NDArray[np.uint8], share: float, seed: int) -> NDArray[np.uint8]:
+    """Return values less a threshold per channel, so that the target share of them is above 0.
+
+    Parameters
+    ----------
+    values : uint8[c, h, w]
+    share : float
+        Above 0, at most 1.
+    seed : int
+        Of the order of equal values.
+
+    Returns
+    -------
+    uint8[c, h, w]
+    """
+    order = np.random.default_rng(seed).permutation(values.size).reshape(values.shape)
+    ranked = values.astype(np.int64) * values.size + order
+    levels = thresholds(ranked.reshape(values.shape[0], -1), share).reshape(-1, 1, 1)
+    above = np.where(ranked > levels, np.maximum(1, values - levels // values.size), 0)
+    return np.minimum(above, 255).astype(np.uint8)
 
 
 def peak(sums: NDArray[Any]) -> int:

@@ -32,6 +32,9 @@ class Recipe:
         Instead of the preset's: target density of every layer's input but the first's.
     layers : str, optional
         ``conv``, ``all`` or layer names with commas between; by default ``DEFAULT_LAYERS``.
+    own : Architecture, optional
+        An architecture of one's own, of the same name; it has no presets, so that weights and
+        activations must be given.
 
     Raises
     ------
@@ -45,16 +48,11 @@ class Recipe:
     weights: str | None = None
     activations: float | None = None
     layers: str | None = None
+    own: Architecture | None = None
 
     def __post_init__(self) -> None:
         """Check every field."""
-        if self.name not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
-            raise ModelError(f"Recipe.name: must be one of {known}, got {self.name!r}")
-        presets = PRESETS[self.name]
-        if self.preset not in presets:
-            known = ", ".join(presets)
-            raise ModelError(f"preset: must be one of {known} for {self.name}, got {self.preset!r}")
+        self._check_name()
         if not is_integer(self.seed) or not 0 <= self.seed < 2**63:
             raise ModelError(f"seed: must be an integer in 0..2^63 - 1, got {self.seed!r}")
         share = self.activations
@@ -63,15 +61,33 @@ class Recipe:
             raise ModelError(f"activations: must be a density above 0, at most 1, got {share!r}")
         self.pruning(0)
 
+    def _check_name(self) -> None:
+        """Check name and preset."""
+        if self.own is not None:
+            if self.own.name != self.name:
+                raise ModelError(f"Recipe.name: must be {self.own.name!r}, got {self.name!r}")
+            if self.weights is None or self.activations is None:
+                raise ModelError(
+                    f"Recipe.own: {self.name} has no presets; give weights and activations"
+                )
+            return
+        if self.name not in ARCHITECTURES:
+            known = ", ".join(ARCHITECTURES)
+            raise ModelError(f"Recipe.name: must be one of {known}, got {self.name!r}")
+        presets = PRESETS[self.name]
+        if self.preset not in presets:
+            known = ", ".join(presets)
+            raise ModelError(f"preset: must be one of {known} for {self.name}, got {self.preset!r}")
+
     @property
     def architecture(self) -> Architecture:
         """The network's architecture."""
-        return ARCHITECTURES[self.name]
+        return ARCHITECTURES[self.name] if self.own is None else self.own
 
     @property
     def chosen_layers(self) -> str:
         """``layers``, or the network's default."""
-        return DEFAULT_LAYERS[self.name] if self.layers is None else self.layers
+        return DEFAULT_LAYERS.get(self.name, "all") if self.layers is None else self.layers
 
     @cached_property
     def densities(self) -> Densities:
@@ -95,14 +111,20 @@ class Recipe:
 
     def output_density(self, index: int) -> float | None:
         """Return the target density of a layer's pooled output; None for the network's last."""
-        if index + 1 == len(self.architecture.layers):
+        if index + 1 == len(self.architecture.layers) and not self.architecture.is_part:
             return None
         return self.densities.inputs[index] if self.activations is None else self.activations
 
     @property
+    def input_density(self) -> float | None:
+        """The density of what a part of a network reads; None for an image."""
+        return self.activations if self.architecture.is_part else None
+
+    @property
     def sentence(self) -> str:
         """One sentence for people."""
-        parts = [f"preset {self.preset}", f"seed {self.seed}", f"layers {self.chosen_layers}"]
+        parts = [f"preset {self.preset}"] if self.own is None else []
+        parts += [f"seed {self.seed}", f"layers {self.chosen_layers}"]
         if self.weights is not None:
             parts.append(f"weights {self.weights}")
         if self.activations is not None:

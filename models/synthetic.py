@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .architectures import ConvSpec, LinearSpec
-from .calibration import PEAK_CODE, Calibration, calibrate, peak
+from .calibration import PEAK_CODE, Calibration, calibrate, peak, thinned
 from .cut import chosen, cut, frames_at
 from .layers import Conv, Layer, Linear, MaxPool, ModelError, Reshape
 from .network import Network, Tensor
@@ -78,7 +78,7 @@ def images(recipe: Recipe, frames: int) -> Array:
     if not 1 <= frames <= MOST_FRAMES:
         raise ModelError(f"images.frames: must be 1..{MOST_FRAMES}, got {frames}")
     architecture = recipe.architecture
-    values = np.stack([image(architecture.shape, recipe.seed, i) for i in range(frames)])
+    values = np.stack([_input(recipe, i) for i in range(frames)])
     names = [spec.name for spec in architecture.layers]
     if recipe.chosen_layers in ("all", "conv"):
         return values
@@ -88,11 +88,18 @@ def images(recipe: Recipe, frames: int) -> Array:
     return frames_at(whole, by_name[first[0]].inputs[0], values)
 
 
+def _input(recipe: Recipe, frame: int) -> NDArray[np.uint8]:
+    """Return an image, or the activations that a part of a network reads."""
+    values = image(recipe.architecture.shape, recipe.seed, frame)
+    share = recipe.input_density
+    return values if share is None else thinned(values, share, recipe.seed)
+
+
 @lru_cache(maxsize=2)
 def _upto(recipe: Recipe, count: int) -> Network:
     """Return the network of the first layers, pool included."""
     shape = recipe.architecture.shape
-    codes: Array = image(shape, recipe.seed, 0)[None]
+    codes: Array = _input(recipe, 0)[None]
     last = Tensor("image", shape, "uint8", 1 / 255)
     tensors, layers = {last.name: last}, []
     for index in range(count):

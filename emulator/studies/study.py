@@ -16,6 +16,8 @@ from .sheet import Sheet
 Draw = Callable[[Path], None]
 """Draws a figure into a file; the name's ending says the form."""
 
+FIGURE_FORMS = ("png", "svg")
+
 
 @dataclass(frozen=True)
 class Report:
@@ -31,12 +33,15 @@ class Report:
         Sentences below the tables.
     figures : dict
         File name without ending -> what draws it.
+    texts : dict
+        File name -> text, of files beyond tables and figures.
     """
 
     rows: Sequence[dict[str, Any]]
     sheets: Sequence[Sheet]
     notes: Sequence[str]
     figures: Mapping[str, Draw] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class Study:
         Makes the report from the runs by name; some may be missing after an interruption.
     has_figures : bool
         Whether it needs matplotlib.
+    workers : int, optional
+        Processes that run side by side; by default the cores.
     """
 
     name: str
@@ -64,6 +71,7 @@ class Study:
     jobs: Callable[[], list[Job]]
     report: Callable[[dict[str, Run]], Report]
     has_figures: bool = False
+    workers: int | None = None
 
 
 def reproduce(
@@ -82,14 +90,14 @@ def reproduce(
         Folder for tables, figures and runs; made where it is missing. Runs that are finished in
         it are not run again.
     workers : int, optional
-        See `firemesh.emulator.studies.pool.run_all`.
+        Instead of the study's; see `firemesh.emulator.studies.pool.run_all`.
     started, done : callable, optional
         Called with the names of the runs at work, and with the name of each that is finished.
 
     Raises
     ------
-    ImportError
-        When it draws figures and matplotlib is missing.
+    MachineError
+        When it draws figures and matplotlib is missing, or a run's process ended.
     OSError
         When the folder cannot be written to.
     """
@@ -99,8 +107,9 @@ def reproduce(
         figures.check()
     out.mkdir(parents=True, exist_ok=True)
     runs: dict[str, Run] = {}
+    n = study.workers if workers is None else workers
     try:
-        with closing(run_all(study.jobs(), out, workers, started)) as found:
+        with closing(run_all(study.jobs(), out, n, started)) as found:
             for job, run in found:
                 runs[job.name] = run
                 if done:
@@ -120,9 +129,18 @@ def save(study: Study, report: Report, out: Path) -> None:
     parts = [f"# {study.title}\n", *(sheet.markdown() for sheet in report.sheets)]
     notes = "\n".join(f"- {note}" for note in report.notes)
     write(out / f"{study.file}.md", "\n".join([*parts, f"{notes}\n"]))
+    for name, text in report.texts.items():
+        write(out / name, text)
     for name, draw in report.figures.items():
-        for ending in ("png", "svg"):
+        for ending in FIGURE_FORMS:
             draw(out / f"{name}.{ending}")
+
+
+def files(study: Study, report: Report) -> list[str]:
+    """Return the names of the files that `save` writes."""
+    tables = [f"{study.file}.{ending}" for ending in ("csv", "json", "md")]
+    drawn = [f"{name}.{ending}" for name in report.figures for ending in FIGURE_FORMS]
+    return [*tables, *drawn, *report.texts]
 
 
 def plain(study: Study, report: Report) -> dict[str, Any]:

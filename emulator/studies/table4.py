@@ -48,7 +48,7 @@ def report(runs: dict[str, Run]) -> Report:
         for name in known_machines()
         if f"{network}-{densities}-{name}" in runs
     ]
-    sheets = [_speed(rows), _power(rows), _lost(rows), _difference(rows)]
+    sheets = [_speed(rows), _power(rows), _lost(rows), *_differences(rows)]
     return Report(rows, sheets, _notes(rows))
 
 
@@ -143,25 +143,30 @@ def _lost(rows: Sequence[dict[str, Any]]) -> Sheet:
     return Sheet("Multiplier slots, of all slots of the frame", left, ("multiplied",), cells)
 
 
-def _difference(rows: Sequence[dict[str, Any]]) -> Sheet:
-    """Return what the difference to the published cycles consists of."""
+def _differences(rows: Sequence[dict[str, Any]]) -> list[Sheet]:
+    """Return what the difference to the published cycles consists of, machine by machine."""
     shown = [
         cause
         for cause in LOST
         if any(abs(row[f"difference_{cause.name.lower()}"]) >= 0.005 for row in rows)
     ]
     right = ["million\ncycles", "\nwork", *(_two_lines(label(cause)) for cause in shown)]
-    cells = [
-        [
-            *_who(row),
-            f"{(row['emulated_cycles'] - row['published_cycles']) / 1e6:+.3f}",
-            f"{100 * row['difference_work']:.0f}",
-            *(f"{100 * row[f'difference_{cause.name.lower()}']:.0f}" for cause in shown),
-        ]
-        for row in rows
-    ]
     title = "Difference to the published cycles, and its parts in per cent of it"
-    return Sheet(title, _LEFT, right, cells)
+    sheets = []
+    for name in dict.fromkeys(row["machine"] for row in rows):
+        cells = [
+            [
+                row["network"],
+                row["densities"],
+                f"{(row['emulated_cycles'] - row['published_cycles']) / 1e6:+.3f}",
+                f"{100 * row['difference_work']:.0f}",
+                *(f"{100 * row[f'difference_{cause.name.lower()}']:.0f}" for cause in shown),
+            ]
+            for row in rows
+            if row["machine"] == name
+        ]
+        sheets.append(Sheet(f"{title}, {name}", _LEFT[:2], right, cells))
+    return sheets
 
 
 def _two_lines(words: str) -> str:
