@@ -1,0 +1,106 @@
+"""Figures with matplotlib: PNG and SVG, the same bytes each time."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..machine import MachineError
+from ..slots import LABELS, Cause
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS: dict[Cause, tuple[str, str]] = {
+    Cause.EXECUTED: ("#0072B2", ""),
+    Cause.INEFFECTUAL: ("#56B4E9", ""),
+    Cause.BORDER: ("#F0E442", ""),
+    Cause.TILE: ("#F0E442", "//"),
+    Cause.CHANNEL: ("#F0E442", ".."),
+    Cause.FIRE: ("#D55E00", ""),
+    Cause.FIRE_PORT: ("#E69F00", ""),
+    Cause.HAZARD: ("#CC79A7", "//"),
+    Cause.BANK: ("#CC79A7", ".."),
+    Cause.PEER: ("#CC79A7", ""),
+    Cause.INJECT: ("#CC79A7", "xx"),
+    Cause.DECODE: ("#009E73", ""),
+    Cause.DRAIN: ("#999999", ""),
+    Cause.WEIGHTS: ("#333333", ""),
+    Cause.UNUSED: ("#DDDDDD", ""),
+}
+"""Colour and hatching of a cause: M. Okabe and K. Ito's colours, which the colour-blind tell
+apart; causes of one kind have one colour."""
+
+STYLE = {
+    "svg.hashsalt": "firemesh",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "hatch.linewidth": 0.5,
+    "figure.dpi": 150,
+}
+
+
+def check() -> None:
+    """Raise an error when matplotlib is missing.
+
+    Raises
+    ------
+    MachineError
+        That says how to install it.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise MachineError(
+            "figures need matplotlib; install it with: pip install 'firemesh[report]'"
+        ) from None
+
+
+def draw(path: Path, size: tuple[float, float], paint: Callable[["Figure"], None]) -> None:
+    """Draw a figure into a file; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    path : Path
+        Of a .png or .svg file.
+    size : (float, float)
+        Inches.
+    paint : callable
+        Draws on the figure.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        paint(figure)
+        is_svg = path.suffix == ".svg"
+        about: dict[str, Any] = {"Date": None} if is_svg else {"Software": None}
+        figure.savefig(path, metadata=about)
+
+
+def stack(
+    axes: "Axes", x: Sequence[float], parts: Sequence[dict[Cause, float]], shown: Sequence[Cause]
+) -> None:
+    """Draw parts of all slots over x, one on another, in the order of the causes.
+
+    Parameters
+    ----------
+    axes : Axes
+    x : sequence of float
+        Ascending.
+    parts : sequence of dict
+        For each x.
+    shown : sequence of Cause
+        Those that are drawn; what is missing to 100 % stays white.
+    """
+    low = [0.0] * len(x)
+    for cause in shown:
+        high = [base + 100 * part[cause] for base, part in zip(low, parts, strict=True)]
+        colour, hatch = COLOURS[cause]
+        axes.fill_between(
+            x, low, high, color=colour, hatch=hatch, edgecolor="white", linewidth=0.3,
+            label=LABELS[cause],
+        )  # fmt: skip
+        low = high
