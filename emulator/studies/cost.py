@@ -91,7 +91,13 @@ def _sheet(rows: Sequence[dict[str, Any]], part: str) -> Sheet:
         for row in rows
         if row["part"] == part
     ]
-    right = ("thousand\nactivations", "\ndensity", "thousand\nevents", "\nfired", "\ncycles")
+    right = (
+        "thousand\nvalues",
+        "\ndensity",
+        "thousand\nevents",
+        "thousand\nfired",
+        "thousand\ncycles",
+    )
     return Sheet(f"Cost: {PARTS[part]}", ("\nifmap",), (*right, "\nseconds", "peak\nMB"), cells)
 
 

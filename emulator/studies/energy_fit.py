@@ -98,7 +98,13 @@ def table_text(fitted: float, rows: list[dict[str, Any]]) -> str:
 
 
 def _sheet(rows: list[dict[str, Any]]) -> Sheet:
-    right = ("mW at 22 nm\npublished", "\ntable5", "\nfitted", "residual\nmW", "\nper cent")
+    right: tuple[str, ...] = (
+        "published\nmW",
+        "table5\nmW",
+        "fitted\nmW",
+        "residual\nmW",
+        "residual\nper cent",
+    )
     right += ("factor of the\nnetwork alone",)
     cells = [
         [

@@ -164,7 +164,7 @@ def _sheet(rows: Sequence[dict[str, Any]], axis: str) -> Sheet:
                 percent(row["utilization"]),
             ]
         )
-    right = ("dens. of\nactivations", "\nrows", "million\ncycles", "\nutilisation")
+    right = ("density of\nactivations", "density\nof rows", "\nM cycles", "\nutilisation")
     title = f"Utilisation of {machine(MACHINE).multipliers} multipliers {_AXES[axis]}"
     return Sheet(title, ("\nnetwork", "\nlost most to"), right, cells)
 

@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
@@ -42,7 +42,7 @@ def finished(job: Job, folder: Path) -> Run | None:
 
 def run_all(
     jobs: Sequence[Job], folder: Path, workers: int | None = None, started: Started | None = None
-) -> Iterator[tuple[Job, Run]]:
+) -> Generator[tuple[Job, Run], None, None]:
     """Run jobs; yield each when it is done, those that were finished before at first.
 
     Parameters
@@ -76,7 +76,9 @@ def run_all(
         yield job, run
 
 
-def _one_by_one(jobs: Sequence[Job], started: Started | None) -> Iterator[tuple[Job, Run]]:
+def _one_by_one(
+    jobs: Sequence[Job], started: Started | None
+) -> Generator[tuple[Job, Run], None, None]:
     for job in jobs:
         if started:
             started([job.name])
@@ -85,7 +87,7 @@ def _one_by_one(jobs: Sequence[Job], started: Started | None) -> Iterator[tuple[
 
 def _side_by_side(
     jobs: Sequence[Job], workers: int, started: Started | None
-) -> Iterator[tuple[Job, Run]]:
+) -> Generator[tuple[Job, Run], None, None]:
     """Run jobs in processes; end these when the caller is interrupted."""
     if not jobs:
         return

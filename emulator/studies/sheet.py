@@ -36,7 +36,7 @@ class Sheet:
 
     def markdown(self) -> str:
         """Return it as Markdown."""
-        names = [name.replace("\n", " ") for name in (*self.left, *self.right)]
+        names = [" ".join(name.split()) for name in (*self.left, *self.right)]
         rule = ["---"] * len(self.left) + ["---:"] * len(self.right)
         lines = [f"### {self.title}", "", *(_line(row) for row in (names, rule, *self.rows))]
         return "\n".join(lines) + "\n"

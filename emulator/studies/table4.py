@@ -91,8 +91,13 @@ def _who(row: dict[str, Any]) -> list[str]:
 
 
 def _speed(rows: Sequence[dict[str, Any]]) -> Sheet:
-    right = ("frames/s\npublished", "\nemulated", "\nratio", "\nexpected")
-    right += ("million cycles\npublished", "\nemulated")
+    right: tuple[str, ...] = (
+        "published\nframes/s",
+        "emulated\nframes/s",
+        "\nratio",
+        "expected\nframes/s",
+    )
+    right += ("published\nM cycles", "emulated\nM cycles")
     cells = [
         [
             *_who(row),
@@ -105,7 +110,7 @@ def _speed(rows: Sequence[dict[str, Any]]) -> Sheet:
         ]
         for row in rows
     ]
-    return Sheet("Speed, convolutions, a frame", _LEFT, right, cells)
+    return Sheet("Speed, convolutions, one frame; M: million", _LEFT, right, cells)
 
 
 _LEFT = ("\nnetwork", "\ndens.", "\nmachine")
@@ -115,8 +120,8 @@ def _power(rows: Sequence[dict[str, Any]]) -> Sheet:
     def number(value: float | None) -> str:
         return "-" if value is None else f"{value:.1f}"
 
-    right = ("mW at 22 nm\npublished", "\ntable5", "\ncalibrated")
-    right += ("frames/J\npublished", "\ntable5", "\ncalibrated")
+    sources = ("published", "table5", "calibrated")
+    right = [f"{source}\n{unit}" for unit in ("mW", "frames/J") for source in sources]
     cells = [
         [
             *_who(row),
@@ -127,7 +132,7 @@ def _power(rows: Sequence[dict[str, Any]]) -> Sheet:
         ]
         for row in rows
     ]
-    title = "Power with the energy tables mnf-table5 and mnf-calibrated (a fit)"
+    title = "Power at 22 nm with the energy tables mnf-table5 and mnf-calibrated (a fit)"
     return Sheet(title, _LEFT, right, cells)
 
 
@@ -150,7 +155,7 @@ def _differences(rows: Sequence[dict[str, Any]]) -> list[Sheet]:
         for cause in LOST
         if any(abs(row[f"difference_{cause.name.lower()}"]) >= 0.005 for row in rows)
     ]
-    right = ["million\ncycles", "\nwork", *(_two_lines(label(cause)) for cause in shown)]
+    right = ["\nM cycles", "\nwork", *(_two_lines(label(cause)) for cause in shown)]
     title = "Difference to the published cycles, and its parts in per cent of it"
     sheets = []
     for name in dict.fromkeys(row["machine"] for row in rows):
