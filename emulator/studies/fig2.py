@@ -217,10 +217,8 @@ def _paint(rows: Sequence[dict[str, Any]], figure: "Figure") -> None:
     panels[-1, -1].legend(
         [handles[name] for name in names], names, loc="center", frameon=False, fontsize=8
     )
-    figure.suptitle(
-        f"Utilisation against density on {MACHINE}; paper: {published('utilization').source}",
-        fontsize=9,
-    )
+    claim = published("utilization").source.removeprefix("published, ")
+    figure.suptitle(f"Slots of {MACHINE} against density. Paper, {claim}", fontsize=9)
 
 
 def _panel(
@@ -234,8 +232,7 @@ def _panel(
     axes.axhline(claim, color="black", linestyle="--", linewidth=1.5, label="paper's claim")
     axes.set_xlim(0.1, 1)
     axes.set_ylim(0, 104)
-    axes.set_xticks([0.1, 0.25, 0.5, 0.75, 1])
-    axes.set_xticklabels(["0.1", "0.25", "0.5", "0.75", "1"])
+    axes.set_xticks([0.2, 0.4, 0.6, 0.8, 1])
     axes.set_title(f"{network}, {line.title}", fontsize=9)
     axes.set_xlabel(f"density of {line.axis}")
 

@@ -31,7 +31,7 @@ COLOURS: dict[Cause, tuple[str, str]] = {
 """Colour and hatching of a cause: M. Okabe and K. Ito's colours, which the colour-blind tell
 apart; causes of one kind have one colour."""
 
-STYLE = {
+STYLE: Any = {
     "svg.hashsalt": "firemesh",
     "font.size": 9,
     "axes.spines.top": False,
@@ -100,7 +100,7 @@ def stack(
         high = [base + 100 * part[cause] for base, part in zip(low, parts, strict=True)]
         colour, hatch = COLOURS[cause]
         axes.fill_between(
-            x, low, high, color=colour, hatch=hatch, edgecolor="white", linewidth=0.3,
-            label=LABELS[cause],
+            x, low, high, facecolor=colour, hatch=hatch, edgecolor="#444444" if hatch else "white",
+            linewidth=0.3, label=LABELS[cause],
         )  # fmt: skip
         low = high

@@ -49,6 +49,8 @@ def report(runs: dict[str, Run]) -> Report:
         if f"{network}-{densities}-{name}" in runs
     ]
     sheets = [_speed(rows), _power(rows), _lost(rows), *_differences(rows)]
+    found = {network: runs.get("-".join((network, *EXPECTED))) for network in NETWORKS}
+    sheets.append(_layers({network: run for network, run in found.items() if run}))
     return Report(rows, sheets, _notes(rows))
 
 
@@ -79,10 +81,9 @@ def _row(network: str, densities: str, name: str, run: Run) -> dict[str, Any]:
     parts = run.parts
     row |= {f"slots_{cause.name.lower()}": parts[cause] for cause in Cause}
     busy = sum(parts[cause] for cause in BUSY) * run.cycles
-    row["difference_work"] = (busy - cycles) / (run.cycles - cycles)
+    row["difference_work_cycles"] = busy - cycles
     for cause in LOST:
-        share = parts[cause] * run.cycles / (run.cycles - cycles)
-        row[f"difference_{cause.name.lower()}"] = share
+        row[f"difference_{cause.name.lower()}_cycles"] = parts[cause] * run.cycles
     return row
 
 
@@ -148,30 +149,42 @@ def _lost(rows: Sequence[dict[str, Any]]) -> Sheet:
     return Sheet("Multiplier slots, of all slots of the frame", left, ("multiplied",), cells)
 
 
+def _layers(runs: dict[str, Run]) -> Sheet:
+    """Return cycles and losses layer by layer, of the densities and machine of `EXPECTED`."""
+    cells = []
+    for network, run in runs.items():
+        for layer in run.layers:
+            parts = dict(zip(Cause, (n / sum(layer["slots"]) for n in layer["slots"]), strict=True))
+            most = [f"{label(c)} {percent(parts[c])}" for c in largest(parts, WORDS_SHOWN)]
+            busy = percent(sum(parts[cause] for cause in BUSY))
+            cycles = f"{layer['cycles'] / 1e6:.3f}"
+            cells.append([network, layer["name"], layer["tile"], ", ".join(most), cycles, busy])
+    title = f"Layers, {EXPECTED[0]} on {EXPECTED[1]}"
+    left = ("network", "layer", "tile", "lost most to")
+    return Sheet(title, left, ("M cycles", "multiplied"), cells)
+
+
 def _differences(rows: Sequence[dict[str, Any]]) -> list[Sheet]:
     """Return what the difference to the published cycles consists of, machine by machine."""
-    shown = [
-        cause
-        for cause in LOST
-        if any(abs(row[f"difference_{cause.name.lower()}"]) >= 0.005 for row in rows)
-    ]
-    right = ["\nM cycles", "\nwork", *(_two_lines(label(cause)) for cause in shown)]
-    title = "Difference to the published cycles, and its parts in per cent of it"
+    names = {"work": "\nwork"} | {c.name.lower(): _two_lines(label(c)) for c in LOST}
+    shown = [name for name in names if any(abs(_difference(row, name)) >= 0.5 for row in rows)]
+    right = ["\nM cycles", "\nall", *(names[name] for name in shown)]
+    title = "Difference to the published cycles, in per cent of these"
     sheets = []
     for name in dict.fromkeys(row["machine"] for row in rows):
-        cells = [
-            [
-                row["network"],
-                row["densities"],
-                f"{(row['emulated_cycles'] - row['published_cycles']) / 1e6:+.3f}",
-                f"{100 * row['difference_work']:.0f}",
-                *(f"{100 * row[f'difference_{cause.name.lower()}']:.0f}" for cause in shown),
-            ]
-            for row in rows
-            if row["machine"] == name
-        ]
+        cells = []
+        for row in (row for row in rows if row["machine"] == name):
+            more = row["emulated_cycles"] - row["published_cycles"]
+            parts = [f"{_difference(row, part):+.0f}" for part in shown]
+            whole = [f"{more / 1e6:+.3f}", f"{100 * more / row['published_cycles']:+.0f}"]
+            cells.append([row["network"], row["densities"], *whole, *parts])
         sheets.append(Sheet(f"{title}, {name}", _LEFT[:2], right, cells))
     return sheets
+
+
+def _difference(row: dict[str, Any], name: str) -> float:
+    """Return a part of the difference in per cent of the published cycles."""
+    return float(100 * row[f"difference_{name}_cycles"] / row["published_cycles"])
 
 
 def _two_lines(words: str) -> str:
@@ -191,9 +204,9 @@ def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def _parts() -> str:
     return (
-        "parts of the difference: work is the cycles that the multiplied slots fill alone, less "
-        "the published cycles (below 0: these leave room for losses); then the cycles of all "
-        "slots lost to each cause; they add up to 100 %"
+        "difference: work is the cycles that the multiplied slots fill alone, less the published "
+        "ones (below 0: these leave room for losses); then the cycles that all slots lost to each "
+        "cause fill; these parts add up to all"
     )
 
 
