@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from rich.console import Console
 import firemesh
 from firemesh.emulator.cli import main
 from firemesh.emulator.energy import table
-from firemesh.emulator.machine import machine
+from firemesh.emulator.machine import MachineError, machine
 from firemesh.emulator.slots import LABELS, Cause
 from firemesh.emulator.studies import cost, energy_fit, fig2, figures, pool, study, table4
 from firemesh.emulator.studies.catalogue import STUDIES
@@ -302,6 +303,18 @@ def test_a_damaged_run_is_run_again(tmp_path, text):
     assert pool.finished(job, tmp_path) == run
 
 
+def test_runs_side_by_side_stay_within_the_memory_and_the_largest_runs_alone():
+    jobs = fig2.jobs() + table4.jobs()
+    assert max(job.bytes for job in jobs) > pool.MEMORY > min(job.bytes for job in jobs)
+    for first in jobs:
+        beside = pool._next(jobs, [first])
+        assert beside is None or first.bytes + beside.bytes <= pool.MEMORY
+        assert pool._next([first], []) is first
+    assert pool._next([], []) is None
+    two = [job for job in jobs if job.name.startswith("vgg16-S1")]
+    assert pool._next(two, two[:1]) is two[0]
+
+
 def test_processes_find_what_this_one_finds(tmp_path):
     jobs = [layer_job(f"layer-{n}", n / 4) for n in (1, 2, 3)]
     found = {job.name: run.layers for job, run in pool.run_all(jobs, tmp_path, 2)}
@@ -313,6 +326,25 @@ def test_an_error_in_a_process_reaches_the_caller(tmp_path):
     job = Job("layer", layer_job("layer", size=60).recipe, small)
     with pytest.raises(Exception, match="layer"):
         list(pool.run_all([job], tmp_path, 1))
+
+
+def test_a_process_that_is_killed_is_one_sentence(tmp_path):
+    def kill(names):
+        for child in active_children():
+            child.kill()
+
+    with pytest.raises(MachineError, match="^a process ended in layer, .* goes on with the runs"):
+        list(pool.run_all([layer_job("layer")], tmp_path, 1, kill))
+
+
+def test_a_caller_that_stops_leaves_no_process(tmp_path):
+    jobs = [layer_job(f"layer-{n}", n / 4) for n in (1, 2, 3)]
+    found = pool.run_all(jobs, tmp_path, 2)
+    next(found)
+    found.close()
+    for child in active_children():
+        child.join(20)
+    assert not active_children()
 
 
 def test_markdown_has_a_line_per_row_and_one_per_rule():

@@ -103,8 +103,8 @@ def _sheet(rows: Sequence[dict[str, Any]], part: str) -> Sheet:
 
 def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
     notes = [
-        "seconds: of the emulation, kernels compiled and network made before, the least of three; "
-        "one run at a time",
+        "seconds: of one core for the emulation, kernels compiled and network made before, the "
+        "least of three; one run at a time",
         "peak: memory that the emulation takes, network and input not included",
         f"a convolution of {CHANNELS} to {CHANNELS} channels, 3 x 3, half of the weight rows, "
         f"on {MACHINE}; as many outputs fire as the density of the input says",

@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
@@ -14,8 +14,8 @@ from pathlib import Path
 from ..machine import MachineError
 from .job import Job, Run, execute
 
-WORKERS = 2
-"""Processes at most: a frame of VGG-16 takes 0.8 GB, and two of them stay below 2.5 GB."""
+MEMORY = 2.5e9
+"""Bytes that runs side by side may need; one that needs more runs alone."""
 
 RUNS = "runs"
 """Folder of the finished runs, in the study's."""
@@ -51,8 +51,8 @@ def run_all(
     folder : Path
         That exists; runs are kept in its folder ``runs``.
     workers : int, optional
-        Processes, each with one run at a time; by default the cores, at most `WORKERS`. 0 runs
-        all in this process.
+        Processes, each with one run at a time, as far as `MEMORY` allows; by default the cores.
+        0 runs all in this process.
     started : callable, optional
 
     Raises
@@ -68,7 +68,7 @@ def run_all(
             missing.append(job)
         else:
             yield job, known
-    n = min(WORKERS, os.cpu_count() or 1) if workers is None else workers
+    n = (os.cpu_count() or 1) if workers is None else workers
     found = _one_by_one(missing, started) if n == 0 else _side_by_side(missing, n, started)
     for job, run in found:
         kept = {"job": job.identity, "run": asdict(run)}
@@ -97,23 +97,29 @@ def _side_by_side(
     at_work: dict[Future[Run], Job] = {}
     try:
         while waiting or at_work:
-            while waiting and len(at_work) < workers:
-                job = waiting.pop(0)
-                at_work[pool.submit(execute, job)] = job
+            while len(at_work) < workers and (one := _next(waiting, at_work.values())):
+                waiting.remove(one)
+                at_work[pool.submit(execute, one)] = one
             if started:
                 started([job.name for job in at_work.values()])
             for future in wait(at_work, timeout=1, return_when=FIRST_COMPLETED).done:
-                job = at_work.pop(future)
-                yield job, future.result()
+                run = future.result()
+                yield at_work.pop(future), run
         pool.shutdown()
     except BrokenProcessPool:
-        names = " or ".join(job.name for job in at_work.values()) or job.name
+        names = " or ".join(sorted(job.name for job in at_work.values()))
         raise MachineError(
             f"a process ended in {names}, perhaps for lack of memory; "
             "the same command goes on with the runs that are finished"
         ) from None
     finally:
         _end(pool, others)
+
+
+def _next(waiting: Sequence[Job], at_work: Collection[Job]) -> Job | None:
+    """Return the first job that fits beside those at work."""
+    free = MEMORY - sum(job.bytes for job in at_work)
+    return next((job for job in waiting if not at_work or job.bytes <= free), None)
 
 
 def _ignore_ctrl_c() -> None:
