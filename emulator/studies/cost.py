@@ -108,7 +108,7 @@ def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
         "peak: memory that the emulation takes, network and input not included",
         f"a convolution of {CHANNELS} to {CHANNELS} channels, 3 x 3, half of the weight rows, "
         f"on {MACHINE}; as many outputs fire as the density of the input says",
-        "cycles grow a little with the size: the fire phase reads every psum",
+        "cycles grow with the size too, though slower: the fire phase reads every psum",
     ]
     for part, title in PARTS.items():
         found = [row for row in rows if row["part"] == part]
