@@ -70,7 +70,7 @@ def _weights(result: "Result") -> str:
 
 
 def _slots(result: "Result") -> Table:
-    table = _table("Multiplier slots", ("cause",), ("part",))
+    table = plain_table("Multiplier slots", ("cause",), ("part",))
     total = sum(result.slots.values())
     for cause in Cause:
         count = result.slots[cause.name.lower()]
@@ -81,7 +81,7 @@ def _slots(result: "Result") -> Table:
 
 
 def _energy(result: "Result") -> Table:
-    table = _table("Energy a frame", ("component",), ("energy", "part"))
+    table = plain_table("Energy a frame", ("component",), ("energy", "part"))
     total = sum(result.energy.values())
     for name, pj in sorted(result.energy.items(), key=lambda item: -item[1]):
         joule = pj * 1e-12 / max(result.frames, 1)
@@ -89,7 +89,8 @@ def _energy(result: "Result") -> Table:
     return table
 
 
-def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
+def plain_table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
+    """Return an empty table: columns of words to the left, of numbers to the right."""
     table = Table(
         title=title,
         box=box.SIMPLE_HEAD,
@@ -114,7 +115,7 @@ def _layers(result: "Result") -> Table:
     is_cut = any(layer.waves > 1 for layer in result.layers)
     is_large = any(layer.events >= 1e5 * layer.frames for layer in result.layers)
     numbers = ("cycles", "events", "dens", "waves" if is_cut else "fired", "util.")
-    table = _table("Layers, a frame", ("layer", "tile"), (*numbers, "lost most to", "energy"))
+    table = plain_table("Layers, a frame", ("layer", "tile"), (*numbers, "lost most to", "energy"))
     for layer, record in zip(result.layers, result.layers.records(), strict=True):
         lost = max((c for c in Cause if c not in BUSY), key=layer.cause)
         joule = sum(v for k, v in record.items() if k.endswith("_pj")) * 1e-12
@@ -135,7 +136,7 @@ def _layers(result: "Result") -> Table:
 def network_table(network: Network) -> Table:
     """Return a network's layers with shapes, weights, kept weights and MACs."""
     left, right = ("layer", "operator", "output"), ("weights", "not zero", "MACs a frame")
-    table = _table(network.name, left, right)
+    table = plain_table(network.name, left, right)
     for layer in network.layers:
         kept = size = 0
         if isinstance(layer, Conv | Linear):
@@ -168,7 +169,9 @@ def formats_table(title: str, rows: Sequence["TensorSizes"], is_total: bool) -> 
 
     lines = [*rows, total(rows)] if len(rows) > 1 else rows
     names = list(dict.fromkeys(name for row in rows for name in row.bits))
-    table = _table(title, ("layer", "shape"), ("dens.", *(n.replace("_", "\n") for n in names)))
+    table = plain_table(
+        title, ("layer", "shape"), ("dens.", *(n.replace("_", "\n") for n in names))
+    )
 
     def cell(row: "TensorSizes", name: str) -> str:
         if name not in row.bits:

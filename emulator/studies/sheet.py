@@ -27,9 +27,9 @@ class Sheet:
 
     def rich(self) -> "Table":
         """Return it for a terminal; a line break in a column's name stays one."""
-        from ..tables import _table
+        from ..tables import plain_table
 
-        table = _table(self.title, self.left, self.right)
+        table = plain_table(self.title, self.left, self.right)
         for row in self.rows:
             table.add_row(*row)
         return table
