@@ -1,6 +1,7 @@
 """The command line's ``firemesh reproduce``."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,12 +13,13 @@ if TYPE_CHECKING:
     from .studies.study import Report, Study
 
 INTERRUPTED = 130
+LIST = "list"
 
 
 def reproduce(
     study: Annotated[
         str,
-        typer.Argument(metavar="STUDY", help="mnf-table4; `list` prints all with a sentence each."),
+        typer.Argument(metavar="STUDY", help="Such as mnf-table4; list prints all of them."),
     ],
     out: Annotated[
         Path | None,
@@ -34,43 +36,46 @@ def reproduce(
         from .machine import MachineError
         from .studies.catalogue import STUDIES
         from .studies.study import plain
-        from .studies.study import reproduce as run_study
-    if study == "list":
+    if study == LIST:
         for one in STUDIES.values():
             typer.echo(f"{one.name:15} {one.title}")
         return
     if study not in STUDIES:
         raise MachineError(f"STUDY: must be one of {', '.join(STUDIES)}, got {study}")
     chosen, folder = STUDIES[study], out or Path(study)
-    jobs = chosen.jobs()
+    report = _run(chosen, folder)
+    if as_json:
+        typer.echo(json.dumps(plain(chosen, report), indent=1))
+    else:
+        _print(chosen, report, folder)
+
+
+def _run(study: "Study", folder: Path) -> "Report":
+    """Run a study and show progress; tell what an interruption leaves."""
+    from .studies.study import reproduce as run_study
+
     finished: list[str] = []
+    n = len(study.jobs())
     with progress("run") as bar:
-        task = bar.add_task("", total=len(jobs))
+        task = bar.add_task("", total=n)
+
+        def started(names: Sequence[str]) -> None:
+            bar.update(task, description=", ".join(names))
 
         def done(name: str) -> None:
             finished.append(name)
             bar.update(task, completed=len(finished))
 
         try:
-            report = run_study(
-                chosen,
-                folder,
-                started=lambda names: bar.update(task, description=", ".join(names)),
-                done=done,
-            )
+            return run_study(study, folder, started=started, done=done)
         except KeyboardInterrupt:
-            report = None
-    if report is None:
-        typer.echo(
-            f"interrupted: {len(finished)} of {len(jobs)} runs are finished and kept in {folder}; "
-            "the same command goes on with them",
-            err=True,
-        )
-        raise typer.Exit(INTERRUPTED)
-    if as_json:
-        typer.echo(json.dumps(plain(chosen, report), indent=1))
-    else:
-        _print(chosen, report, folder)
+            pass
+    typer.echo(
+        f"interrupted: {len(finished)} of {n} runs are finished and kept in {folder}; "
+        "the same command goes on with them",
+        err=True,
+    )
+    raise typer.Exit(INTERRUPTED)
 
 
 def _print(study: "Study", report: "Report", folder: Path) -> None:

@@ -114,11 +114,12 @@ def reproduce(
                 runs[job.name] = run
                 if done:
                     done(job.name)
-    finally:
-        report = study.report(runs) if runs else None
-        if report:
-            save(study, report, out)
-    assert report is not None
+    except BaseException:
+        if runs:
+            save(study, study.report(runs), out)
+        raise
+    report = study.report(runs)
+    save(study, report, out)
     return report
 
 
