@@ -401,7 +401,7 @@ SETTINGS = {
     "mesh.width=100000": "mesh: must have 2 to 4096 nodes .*, got 100000 x 3",
     f"mesh.width={10**30}": "mesh: must have 2 to 4096 nodes",
     "mesh={width: 1, height: 1}": "mesh: must have 2 to 4096 nodes .*, got 1 x 1",
-    "energy=nope": "energy: must be one of mnf-table5, timeloop-45nm, got 'nope'",
+    "energy=nope": "energy: must be one of mnf-calibrated, mnf-table5, timeloop-45nm, got 'nope'",
     "energy=3": "energy: must be a valid string, got 3",
 }
 
