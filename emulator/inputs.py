@@ -47,11 +47,11 @@ def find_frames(
     labels: NDArray[np.int64] | None = None
     if path is not None:
         values = check_inputs(network, read_frames(path), path)
-    elif name in ZOO:
+    elif known := ZOO.get(name) or entry(network):
         made = None
-        if ZOO[name].is_synthetic and frames not in (None, "all"):
+        if known.is_synthetic and frames not in (None, "all"):
             made = _count(frames, MOST_FRAMES, network.name)
-        values, labels = images(name, made, **options)
+        values, labels = images(known.name, made, **options)
     else:
         shape = " x ".join(str(size) for size in network.tensors[network.inputs[0]].shape)
         raise ModelError(

@@ -9,21 +9,28 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from .layers import (
+from .layers import ModelError
+from .network import (
     Add,
     AddConstant,
+    AveragePool,
+    Concat,
     Conv,
     Dequantize,
     GlobalAveragePool,
     Layer,
     Linear,
     MaxPool,
-    ModelError,
+    Mul,
+    MulConstant,
+    Network,
     Quantize,
     Rescale,
     Reshape,
+    Softmax,
+    Tensor,
+    Transpose,
 )
-from .network import Network, Tensor
 from .shapes import pool_shape
 
 _TYPES = {"float32": TensorProto.FLOAT, "int8": TensorProto.INT8, "uint8": TensorProto.UINT8}
@@ -209,7 +216,8 @@ def _clipped(writer: _Writer, name: str, source: str, low: float, high: float) -
     return writer.node("Clip", name, [source, *inputs], name)
 
 
-def _pool(writer: _Writer, layer: MaxPool) -> None:
+def _ceil_mode(writer: _Writer, layer: MaxPool | AveragePool) -> int:
+    """Return whether a pooling rounds its output's size up."""
     x, y = (writer.network.tensors[name].shape for name in (layer.inputs[0], layer.output))
     is_ceiled = pool_shape(layer, x, False) != y
     if is_ceiled and pool_shape(layer, x, True) != y:
@@ -217,6 +225,10 @@ def _pool(writer: _Writer, layer: MaxPool) -> None:
             f"to_onnx: layer {layer.name!r} must round its height and width alike, got {list(y)} "
             f"from {list(x)}"
         )
+    return int(is_ceiled)
+
+
+def _pool(writer: _Writer, layer: MaxPool) -> None:
     writer.node(
         "MaxPool",
         layer.name,
@@ -226,7 +238,7 @@ def _pool(writer: _Writer, layer: MaxPool) -> None:
         strides=layer.strides,
         pads=layer.pads,
         dilations=layer.dilations,
-        ceil_mode=int(is_ceiled),
+        ceil_mode=_ceil_mode(writer, layer),
     )
 
 
@@ -252,18 +264,56 @@ def _rescale(writer: _Writer, layer: Rescale) -> None:
     )
 
 
-def _real(writer: _Writer, layer: Add | GlobalAveragePool) -> None:
+def _real(writer: _Writer, layer: GlobalAveragePool | AveragePool, **attributes: Any) -> None:
+    result = writer.node(
+        layer.op, layer.name, [writer.real(layer, 0)], f"{layer.name}/result", **attributes
+    )
+    writer.quantised(layer, result)
+
+
+def _joined(
+    writer: _Writer, layer: Add | Mul | Concat | AddConstant | MulConstant, **attributes: Any
+) -> None:
+    """Write what joins tensors, with the Relu or Clip behind it."""
     inputs = [writer.real(layer, index) for index in range(len(layer.inputs))]
-    writer.quantised(layer, writer.node(layer.op, layer.name, inputs, f"{layer.name}/result"))
+    if isinstance(layer, AddConstant | MulConstant):
+        scale, point = np.asarray(np.float32(layer.scale)), np.asarray(layer.zero_point)
+        inputs.append(writer.codes(f"{layer.name}/constant", layer.constant, scale, point))
+        if isinstance(layer, AddConstant) and layer.is_first:
+            inputs.reverse()
+    result = writer.node(layer.op, layer.name, inputs, f"{layer.name}/result", **attributes)
+    clipped = _clipped(writer, f"{layer.name}/clip", result, layer.low, layer.high)
+    writer.quantised(layer, clipped)
 
 
-def _add_constant(writer: _Writer, layer: AddConstant) -> None:
-    scale, point = np.float32(layer.scale), np.asarray(layer.zero_point)
-    constant = writer.codes(f"{layer.name}/constant", layer.constant, np.asarray(scale), point)
-    inputs = [writer.real(layer, 0), constant]
-    if layer.is_first:
-        inputs.reverse()
-    writer.quantised(layer, writer.node("Add", layer.name, inputs, f"{layer.name}/result"))
+def _concat(writer: _Writer, layer: Concat) -> None:
+    _joined(writer, layer, axis=layer.axis + 1)
+
+
+def _average(writer: _Writer, layer: AveragePool) -> None:
+    _real(
+        writer,
+        layer,
+        kernel_shape=layer.kernel,
+        strides=layer.strides,
+        pads=layer.pads,
+        count_include_pad=int(layer.counts_padding),
+        ceil_mode=_ceil_mode(writer, layer),
+    )
+
+
+def _transpose(writer: _Writer, layer: Transpose) -> None:
+    permutation = [0, *(axis + 1 for axis in layer.permutation)]
+    writer.node("Transpose", layer.name, [layer.inputs[0]], layer.output, perm=permutation)
+
+
+def _softmax(writer: _Writer, layer: Softmax) -> None:
+    axis, source = layer.axis + 1, [writer.real(layer, 0)]
+    if writer.network.tensors[layer.output].is_code:
+        result = writer.node("Softmax", layer.name, source, f"{layer.name}/result", axis=axis)
+        writer.quantised(layer, result)
+    else:
+        writer.node("Softmax", layer.name, source, layer.output, axis=axis)
 
 
 _WRITERS: dict[type, Callable[[_Writer, Any], None]] = {
@@ -274,7 +324,13 @@ _WRITERS: dict[type, Callable[[_Writer, Any], None]] = {
     Quantize: _quantize,
     Dequantize: _dequantize,
     Rescale: _rescale,
-    Add: _real,
-    AddConstant: _add_constant,
+    Add: _joined,
+    AddConstant: _joined,
+    Mul: _joined,
+    MulConstant: _joined,
+    Concat: _concat,
     GlobalAveragePool: _real,
+    AveragePool: _average,
+    Transpose: _transpose,
+    Softmax: _softmax,
 }
