@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..models.network import Network
 from ..models.reference import forward
-from .run import Frame
+from .emulation import Frame
 
 
 def compared(frame: Frame) -> dict[str, NDArray[Any]]:

@@ -26,10 +26,11 @@ except KeyboardInterrupt:
     sys.exit(130)
 
 if TYPE_CHECKING:
+    from .emulation import Emulation
     from .machine import Machine
     from .recorder import Recorder
     from .result import Result
-    from .run import Emulation, Tally
+    from .run import Tally
 
 MISMATCH = 1
 USER_ERROR = 2
@@ -224,8 +225,9 @@ def run(
     inputs, labels = find_frames(network, input, frames, model, **options)
     with waiting("loading; the first time, kernels are compiled for about half a minute"):
         from ..traces.errors import TraceError
+        from .emulation import Emulation
         from .machine import MachineError
-        from .run import MODES, Emulation, Tally, recording
+        from .run import MODES, Tally, recording
     if mode not in MODES:
         raise MachineError(f"--mode: must be one of {', '.join(MODES)}, got {mode}")
     recorded = {"values": values, "resume": resume, "force": force}

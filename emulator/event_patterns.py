@@ -18,9 +18,9 @@ from .machine import Machine
 from .mapping import Mapping
 from .patterns import READ, WRITE, Item, Patterns, Runs
 from .pe import INDEX_BYTES, PSUM_BYTES
-from .plan import Block
 from .rows import NO_SLOT, Rows
 from .state import Event, Memory
+from .steps import Block
 from .waves import Wave
 
 MAC_WRITE_CYCLES = 2

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ..models import operators
 from .activations import Activations, as_input, stored
-from .plan import HostStep, Plan
+from .plan import Plan
+from .steps import HostStep
 
 
 @dataclass(frozen=True)

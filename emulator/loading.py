@@ -12,9 +12,10 @@ from ..noc.router import Packets, Ports, make_packets
 from .activations import Activations
 from .machine import Machine
 from .messages import STORAGE_NODE
-from .plan import Block, MnfStep, Plan
+from .plan import Plan
 from .rows import Rows
 from .state import Kind
+from .steps import Block, MnfStep
 from .waves import Wave
 
 Ints = NDArray[np.int64]

@@ -14,10 +14,11 @@ from .fire import FireOrder, fire_order
 from .loading import Load, load
 from .messages import Messages, declare, make_messages
 from .pe import cycle_of_pes
-from .plan import Block, MnfStep, Plan
+from .plan import Plan
 from .rows import Rows
 from .slots import Cause
 from .state import Clock, Columns, Kind, LayerArrays, Memory, Params, PeState
+from .steps import Block, MnfStep
 from .wave_arrays import columns as empty_columns
 from .wave_arrays import grown, layer_arrays, longer, params, state
 from .waves import Wave

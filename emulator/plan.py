@@ -1,23 +1,21 @@
-"""What a network becomes on a machine: steps, blocks of weights, waves, storage regions."""
+"""Maps a network onto a machine: tiles, waves, blocks of weights, storage."""
 
-from bisect import bisect_right
-from dataclasses import dataclass, field
-from enum import Enum
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.network import Conv, Layer, Linear, MaxPool, Network, Quantize, Reshape
-from .activations import EVENT_BYTES, volume
+from ..models.network import Conv, Linear, MaxPool, Network
+from .activations import volume
 from .machine import Machine, MachineError
 from .mapping import Mapping, MappingError, candidates, least_pes
-from .rows import Rows, packed, row_counts, weight_rows
-from .shape import ConvShape, Pool, conv_shape, fused_pool, pool_window, weights
+from .regions import place
+from .rows import row_counts
+from .shape import Pool, conv_shape, fused_pool, pool_window
+from .steps import Block, HostStep, MnfStep, Residency, Step, block_rows
 from .waves import (
     Cutter,
-    Range,
     Wave,
     bands,
     best_cut,
@@ -30,146 +28,6 @@ from .waves import (
 )
 
 Ints = NDArray[np.int64]
-
-
-class Residency(Enum):
-    """How long weights stay in the PEs; what comes in during a frame is of channels that fired."""
-
-    NETWORK = "network"
-    """All layers' rows fit: they come in before cycle 0."""
-    LAYER = "layer"
-    """The layer's rows fit: they come in before its first wave."""
-    WAVE = "wave"
-    """They come in before the waves that need them."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """Weights that PEs hold at a time: some filter groups of each PE, some input channels.
-
-    Parameters
-    ----------
-    layer : Conv or Linear
-    mapping : Mapping
-        Of the block's filter groups.
-    channels : (int, int)
-        Half-open range, of each convolution group.
-    machine : Machine
-    row_base : int64[n_pes]
-        First row in each PE's weight SRAM.
-    n_rows : int64[n_pes]
-        Rows of each PE, at most.
-    pointer_base, bias_base : int64[n_pes]
-        First pointer and bias in each PE's memories; they stay there.
-    dram_base : int64[n_pes]
-        Byte of DRAM at which each PE's rows lie.
-    kept : Rows or None
-        None where they are made when they are needed.
-    """
-
-    layer: Conv | Linear
-    mapping: Mapping
-    channels: Range
-    machine: Machine
-    row_base: Ints
-    n_rows: Ints
-    pointer_base: Ints
-    bias_base: Ints
-    dram_base: Ints
-    kept: Rows | None = field(default=None, repr=False)
-
-    def rows(self) -> Rows:
-        """Return the block's weight rows."""
-        if self.kept is not None:
-            return self.kept
-        return _block_rows(self.mapping, self.layer, self.channels, self.machine)
-
-
-@dataclass(frozen=True)
-class MnfStep:
-    """A weighted layer on the PEs, with the max-pool that its fire phase does.
-
-    Parameters
-    ----------
-    layer : Conv or Linear
-    pool : MaxPool or None
-    output : str
-        Tensor that is stored: the pool's output, if there is one.
-    mapping : Mapping
-        Of all filter groups and ofmap rows.
-    residency : Residency
-    blocks : tuple of Block
-    waves : tuple of Wave
-    """
-
-    layer: Conv | Linear
-    pool: MaxPool | None
-    output: str
-    mapping: Mapping
-    residency: Residency
-    blocks: tuple[Block, ...]
-    waves: tuple[Wave, ...]
-
-    @property
-    def name(self) -> str:
-        """The layer's name."""
-        return self.layer.name
-
-    @property
-    def shape(self) -> ConvShape:
-        """The layer's shape, whole."""
-        return self.mapping.shape
-
-    @cached_property
-    def channel_waves(self) -> tuple[int, ...]:
-        """The first block of each channel wave."""
-        return tuple(i for i, block in enumerate(self.blocks) if block.channels[0] == 0)
-
-    def channel_wave(self, block: int) -> int:
-        """Return the channel wave of a block."""
-        return bisect_right(self.channel_waves, block) - 1
-
-    def loads(self, wave: Wave) -> tuple[int, ...]:
-        """Return the blocks that come in before a wave."""
-        if self.residency is Residency.NETWORK:
-            return ()
-        if self.residency is Residency.LAYER:
-            return tuple(range(len(self.blocks))) if wave.number == 0 else ()
-        is_there = wave.number > 0 and self.waves[wave.number - 1].block == wave.block
-        return () if is_there else (wave.block,)
-
-
-@dataclass(frozen=True)
-class HostStep:
-    """A layer that the host unit computes, or that only renames or converts at the edge.
-
-    Parameters
-    ----------
-    layer : Layer
-    is_real : bool
-        Whether its output is one of real numbers, at the network's edge.
-    """
-
-    layer: Layer
-    is_real: bool = False
-
-    @property
-    def name(self) -> str:
-        """The layer's name."""
-        return self.layer.name
-
-    @property
-    def output(self) -> str:
-        """Tensor that is stored."""
-        return self.layer.output
-
-    @property
-    def is_free(self) -> bool:
-        """Whether the step takes no cycles: a new shape, or a conversion at the network's edge."""
-        return self.is_real or isinstance(self.layer, Reshape | Quantize)
-
-
-Step = MnfStep | HostStep
 
 
 @dataclass(frozen=True)
@@ -220,12 +78,6 @@ class _Used:
     pointers: Ints
     biases: Ints
     dram: int = 0
-
-
-def _block_rows(mapping: Mapping, layer: Conv | Linear, channels: Range, machine: Machine) -> Rows:
-    keep_zero = machine.pe.weights == "dense"
-    rows = weight_rows(mapping, weights(layer, channels), keep_zero, channels[0])
-    return packed(rows) if machine.pe.weights == "ideal" else rows
 
 
 def _too_large(name: str, options: list[Mapping], machine: Machine) -> MappingError:
@@ -280,7 +132,7 @@ def _blocks(
                 used.rows[:] = 0
                 rows, n_rows = None, held[:, slice(*channels)].sum(axis=1)
             else:
-                rows = _block_rows(part, mapped.layer, channels, machine)
+                rows = block_rows(part, mapped.layer, channels, machine)
                 n_rows = np.diff(rows.first)
             dram = used.dram + np.cumsum(n_rows) * machine.pe.multipliers
             block = Block(
@@ -335,52 +187,6 @@ def _step(
     return MnfStep(layer, mapped.pool, output, mapping, residency, tuple(blocks), tuple(waves))
 
 
-def _lifetimes(network: Network, steps: list[Step]) -> dict[str, tuple[int, int]]:
-    """Return the steps from which to which each stored tensor lies in storage.
-
-    Inputs lie there before the first step, outputs until after the last; a tensor and its new
-    shapes are one.
-    """
-    alias = {s.output: s.layer.inputs[0] for s in steps if isinstance(s.layer, Reshape)}
-
-    def root(name: str) -> str:
-        return root(alias[name]) if name in alias else name
-
-    written = {name: -1 for name in network.inputs}
-    last: dict[str, int] = {}
-    for i, step in enumerate(steps):
-        written[step.output] = -1 if isinstance(step.layer, Quantize) else i
-        for name in step.layer.inputs:
-            end = len(steps) if isinstance(step, HostStep) and step.is_real else i
-            last[root(name)] = max(end, last.get(root(name), i))
-    for name in network.outputs:
-        last[root(name)] = len(steps)
-    return {name: (i, last.get(root(name), i)) for name, i in written.items() if name == root(name)}
-
-
-def _regions(network: Network, steps: list[Step]) -> tuple[dict[str, int], int]:
-    """Place tensors in storage, first fit, each for its lifetime."""
-    regions: dict[str, int] = {}
-    held: list[tuple[int, int, int]] = []
-    top = 0
-    lifetimes = _lifetimes(network, steps)
-    for name, (first, last) in sorted(lifetimes.items(), key=lambda item: item[1]):
-        if not network.tensors[name].is_code:
-            continue
-        size = EVENT_BYTES * network.tensors[name].size
-        at = 0
-        for low, high, until in sorted(held):
-            if until >= first and low - at < size:
-                at = max(at, high)
-        regions[name] = at
-        held.append((at, at + size, last))
-        top = max(top, at + size)
-    for step in steps:
-        if isinstance(step.layer, Reshape):
-            regions[step.output] = regions[step.layer.inputs[0]]
-    return regions, top
-
-
 def _mnf_steps(mapped: list[_Mapped], machine: Machine) -> tuple[list[MnfStep], _Used]:
     """Cut the weighted layers into waves, and place their weights."""
     counts = [row_counts(m.mapping, m.layer, machine.pe.weights == "dense") for m in mapped]
@@ -427,7 +233,7 @@ def make_plan(network: Network, machine: Machine) -> Plan:
         for layer in network.layers
         if layer.name not in fused
     ]
-    regions, top = _regions(network, steps)
+    regions, top = place(network, steps)
     limit = machine.storage.bytes
     if limit is not None and top > limit:
         raise MappingError(

@@ -19,9 +19,10 @@ from .machine import Machine
 from .messages import flits_of
 from .patterns import READ, WRITE, Item, Patterns, Runs
 from .pe import BIAS_BYTES, INDEX_BYTES, MESSAGE_BYTES, POINTER_BYTES, PSUM_BYTES
-from .plan import MnfStep, Plan, Residency
+from .plan import Plan
 from .slots import BUSY, IDLE, Cause
 from .state import Kind, Memory
+from .steps import MnfStep, Residency
 from .streams import NOC_EJECT, NOC_INJECT, STREAMS
 
 MEMORIES = [memory.name.lower() for memory in Memory] + list(NETWORK_MEMORIES)

@@ -9,7 +9,6 @@ from ..models.network import Network
 from .fire import FireOrder
 from .machine import Machine
 from .messages import Destinations, Messages, flits_of
-from .plan import MnfStep
 from .rows import Rows
 from .slots import Cause
 from .state import (
@@ -26,6 +25,7 @@ from .state import (
     Ring,
     build,
 )
+from .steps import MnfStep
 from .waves import Wave
 
 LONG_AGO = 8

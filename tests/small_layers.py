@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from firemesh.emulator.machine import Machine, machine
 from firemesh.emulator.mapping import MappingError
-from firemesh.emulator.plan import MnfStep, Plan, make_plan
+from firemesh.emulator.plan import Plan, make_plan
+from firemesh.emulator.steps import MnfStep
 from firemesh.models.network import Conv, MaxPool, Network, Tensor
 
 

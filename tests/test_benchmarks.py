@@ -12,8 +12,9 @@ import onnxruntime
 import pytest
 
 import firemesh
+from firemesh.emulator.emulation import Emulation
 from firemesh.emulator.machine import machine
-from firemesh.emulator.run import Emulation, Tally, recording
+from firemesh.emulator.run import Tally, recording
 from firemesh.models.network import Conv, Network, Tensor
 from firemesh.models.prune import prune_rows
 from firemesh.models.reference import forward

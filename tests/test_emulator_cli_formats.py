@@ -10,8 +10,8 @@ from rich.console import Console
 
 import firemesh
 from firemesh.emulator.cli import main
+from firemesh.emulator.emulation import Emulation
 from firemesh.emulator.formats import TensorSizes, total
-from firemesh.emulator.run import Emulation
 from firemesh.emulator.shape import conv_shape
 from firemesh.emulator.tables import formats_table
 from firemesh.encoders.bits import event_fields

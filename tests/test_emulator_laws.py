@@ -15,8 +15,8 @@ from test_emulator_oracle import stored_input
 import firemesh
 from firemesh.emulator import mnf
 from firemesh.emulator.activations import Activations
+from firemesh.emulator.emulation import Emulation
 from firemesh.emulator.machine import machine
-from firemesh.emulator.run import Emulation
 from firemesh.emulator.slots import Cause
 from firemesh.emulator.state import Kind, Memory
 from firemesh.models.network import Linear

@@ -22,8 +22,9 @@ from firemesh.emulator.mapping import (
     row_cycles,
     with_tile,
 )
-from firemesh.emulator.plan import Residency, make_plan
+from firemesh.emulator.plan import make_plan
 from firemesh.emulator.shape import ConvShape
+from firemesh.emulator.steps import Residency
 from firemesh.encoders.events import Window
 from firemesh.models.network import Conv, Network, Tensor
 

@@ -11,10 +11,10 @@ from small_layers import Case, cases
 
 from firemesh.emulator import mnf
 from firemesh.emulator.activations import arrived, merged
-from firemesh.emulator.plan import MnfStep
 from firemesh.emulator.shape import weights
 from firemesh.emulator.slots import Cause
 from firemesh.emulator.state import Kind
+from firemesh.emulator.steps import MnfStep
 from firemesh.encoders.events import raster
 from firemesh.models.reference import forward
 from firemesh.noc.network import Network as Interconnect

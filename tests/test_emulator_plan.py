@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 import firemesh
 from firemesh.emulator import mnf
+from firemesh.emulator.emulation import Emulation
 from firemesh.emulator.machine import machine
 from firemesh.emulator.mapping import MappingError
 from firemesh.emulator.plan import make_plan
-from firemesh.emulator.run import Emulation
 from firemesh.models.network import (
     Add,
     Conv,

@@ -12,13 +12,14 @@ import pytest
 
 import firemesh
 from firemesh.emulator.check import differences
+from firemesh.emulator.emulation import Emulation
 from firemesh.emulator.host import HostRun
 from firemesh.emulator.machine import MachineError
 from firemesh.emulator.mapping import MappingError
-from firemesh.emulator.plan import MnfStep
-from firemesh.emulator.run import Emulation, Tally
+from firemesh.emulator.run import Tally
 from firemesh.emulator.slots import BUSY, Cause
 from firemesh.emulator.state import Memory
+from firemesh.emulator.steps import MnfStep
 from firemesh.models import reference, zoo
 from firemesh.models.network import Add, GlobalAveragePool, ModelError, Reshape
 
@@ -425,7 +426,7 @@ WRONG = {
     "energy": (
         MachineError,
         {"machine": SMALL.replace(energy="x")},
-        "energy: must be one of mnf-t",
+        "energy: must be one of mnf-calibrated",
     ),
     "storage": (
         MappingError,

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from small_mappings import mappings, network_of
 
 import firemesh
+from firemesh.emulator.emulation import Emulation
 from firemesh.emulator.mapping import candidates
 from firemesh.emulator.mnf import WaveRun
-from firemesh.emulator.plan import Residency
 from firemesh.emulator.result import LayerResult, of_wave
 from firemesh.emulator.rows import packed, row_counts, weight_rows
-from firemesh.emulator.run import Emulation
 from firemesh.emulator.shape import ConvShape, Pool, weights
+from firemesh.emulator.steps import Residency
 from firemesh.emulator.waves import Cutter, bands, best_cut, chunks, held_rows, of_band
 from firemesh.encoders.events import Window
 from firemesh.models.reference import forward

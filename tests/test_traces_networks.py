@@ -10,9 +10,10 @@ from column_accesses import accesses as column_accesses
 from test_traces_oracle import expanded
 
 import firemesh
+from firemesh.emulator.emulation import Emulation
 from firemesh.emulator.mnf import WaveRun
 from firemesh.emulator.recorder import Recorder
-from firemesh.emulator.run import Emulation, Tally, recording
+from firemesh.emulator.run import Tally, recording
 from firemesh.traces import writer
 from firemesh.traces.verify import verify
 

@@ -1,0 +1,259 @@
+"""A network on a machine that takes frames, one after another, layer by layer."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..models.network import Network, Quantize
+from ..noc.network import Network as Interconnect
+from ..traces.errors import TraceError
+from . import energy, host, mnf
+from .activations import Activations, as_input, merged
+from .checkpoint import Position, State, position
+from .host import HostRun
+from .machine import Machine
+from .mnf import WaveRun, add_codes
+from .plan import Plan, make_plan
+from .result import LayerResult, of_host, of_layer, of_wave
+from .steps import HostStep, MnfStep
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+    from .run import Tally
+
+Progress = Callable[[int, str], None]
+"""``progress(frame, layer)`` is called before each layer and now and then during it."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a run.
+
+    Parameters
+    ----------
+    number : int
+    runs : tuple of WaveRun or HostRun
+        What the steps that this process ran left behind, if it was to be kept.
+    results : tuple of LayerResult
+        The frame's layers; those that take no cycles are left out.
+    tensors : dict
+        Activations of each stored tensor; of a frame that was resumed those that were left.
+    before_pool : dict
+        Codes int16[k, oh, ow] of each tensor that the fire phase pooled; likewise.
+    outputs : dict
+        The network's outputs, by name.
+    """
+
+    number: int
+    runs: tuple[WaveRun | HostRun, ...]
+    results: tuple[LayerResult, ...]
+    tensors: dict[str, Activations]
+    before_pool: dict[str, NDArray[np.int16]]
+    outputs: dict[str, NDArray[Any]]
+
+    @property
+    def output(self) -> NDArray[Any]:
+        """The network's first output."""
+        return next(iter(self.outputs.values()))
+
+
+class Emulation:
+    """A network on a machine, ready to take frames.
+
+    Parameters
+    ----------
+    network : Network
+    machine : Machine
+
+    Raises
+    ------
+    MappingError
+        When the network does not fit.
+    MachineError
+        When the energy table is unknown.
+    """
+
+    def __init__(self, network: Network, machine: Machine) -> None:
+        energy.table(machine.energy)
+        self.plan: Plan = make_plan(network, machine)
+        self._position = Position(0, 0, 0, np.zeros(machine.n_pes, np.int64))
+        self._is_ended = False
+        noc = machine.noc
+        self._noc = Interconnect(
+            machine.mesh.width,
+            machine.mesh.height,
+            noc.router,
+            noc.routing,
+            noc.buffer_flits,
+            machine.storage.ports,
+        )
+
+    @property
+    def cycle(self) -> int:
+        """The next cycle."""
+        return self._position.cycle
+
+    def frames(
+        self,
+        inputs: NDArray[Any],
+        progress: Progress | None = None,
+        recorder: "Recorder | None" = None,
+        tally: "Tally | None" = None,
+        keep_runs: bool = True,
+    ) -> Iterator[Frame]:
+        """Run frames one after another; yield each when it is done.
+
+        Parameters
+        ----------
+        inputs : array [n, ...]
+            Of the network's input's shape and type; see `firemesh.models.frames`.
+        progress : callable, optional
+        recorder : Recorder, optional
+            Records the frames. One that resumes a run sets emulation and tally to where that run
+            was; its frames are numbered from that of the first input.
+        tally : Tally, optional
+            The one that the caller adds frames to; a recorder keeps it.
+        keep_runs : bool
+            Whether frames hold what every step left behind, which takes much memory.
+        """
+        first = 0
+        if recorder and recorder.state:
+            first = self._resume(recorder.state, tally)
+        for number in range(first, len(inputs)):
+            if self._is_ended:
+                raise mnf.EngineError(
+                    "a frame was ended before its last layer, which leaves packets in the network; "
+                    "make a new Emulation"
+                )
+            self._is_ended = True
+            position = self._position
+            if position.step == 0:
+                position.frame, position.results = number, []
+                position.tensors, position.real = self._enter(inputs[number])
+            if recorder and recorder.is_due:
+                recorder.commit(self._state(tally))
+            frame = self._frame(progress or (lambda frame, layer: None), recorder, tally, keep_runs)
+            self._is_ended = False
+            yield frame
+        if recorder:
+            recorder.finish(self._state(tally))
+
+    def _enter(
+        self, values: NDArray[Any]
+    ) -> tuple[dict[str, Activations], dict[str, NDArray[np.float32]]]:
+        """Return the network's input as stored tensor or as real numbers."""
+        source = self.plan.network.tensors[self.plan.network.inputs[0]]
+        if not source.is_code:
+            return {}, {source.name: values}
+        return {source.name: as_input(source, values, self.plan.regions[source.name])}, {}
+
+    def _state(self, tally: "Tally | None") -> State:
+        """Return what a run needs to go on from here."""
+        state = self._position.save() | (tally.state() if tally else {})
+        return state | {f"noc/{name}": part for name, part in self._noc.saved().items()}
+
+    def _resume(self, state: State, tally: "Tally | None") -> int:
+        """Go to where a run was; return the frame to go on with."""
+        prefix = "noc/"
+        noc = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+        try:
+            self._position = position(state, self.plan.network)
+            self._noc.restore(noc)
+            if tally:
+                tally.resume(state)
+        except (KeyError, ValueError, TypeError) as error:
+            raise TraceError(
+                f"the unfinished trace's state is damaged ({error}); begin anew with --force"
+            ) from None
+        return self._position.frame
+
+    def _frame(
+        self, progress: Progress, recorder: "Recorder | None", tally: "Tally | None", keeps: bool
+    ) -> Frame:
+        at, network, steps = self._position, self.plan.network, self.plan.steps
+        runs: list[WaveRun | HostRun] = []
+        before_pool: dict[str, NDArray[np.int16]] = {}
+        tensors = dict(at.tensors)
+        while at.step < len(steps):
+            step = steps[at.step]
+            tick = partial(progress, at.frame, step.name)
+            tick()
+            keep = runs.append if keeps else lambda run: None
+            if isinstance(step, MnfStep):
+                codes = self._run_waves(step, tick, recorder, keep)
+                if step.pool is not None:
+                    before_pool[step.layer.output] = codes
+            else:
+                self._run_host(step, recorder, keep)
+            at.step += 1
+            tensors |= at.tensors
+            self._forget()
+            if recorder and recorder.is_due and at.step < len(steps):
+                recorder.commit(self._state(tally))
+        outputs = {
+            name: at.real[name] if name in at.real else tensors[name].dense()
+            for name in network.outputs
+        }
+        at.step = 0
+        at.frame += 1
+        results = tuple(at.results)
+        return Frame(at.frame - 1, tuple(runs), results, tensors, before_pool, outputs)
+
+    def _run_waves(
+        self,
+        step: MnfStep,
+        tick: Callable[[], None],
+        recorder: "Recorder | None",
+        keep: Callable[[WaveRun], None],
+    ) -> NDArray[np.int16]:
+        """Run a layer on the PEs; return its codes before pooling."""
+        at = self._position
+        source = at.tensors[step.layer.inputs[0]]
+        layer = mnf.Layer(self.plan, step, self._noc, source, at.cycle, at.taken)
+        codes = np.zeros((step.shape.filters, *step.shape.window.ofmap), np.int16)
+        results, outputs = [], []
+        for run in layer.waves(tick):
+            results.append(of_wave(run))
+            outputs.append(run.output)
+            add_codes(codes, run)
+            keep(run)
+            if recorder:
+                recorder.add(at.frame, run, results[-1])
+            del run
+        at.taken, at.cycle = layer.taken, layer.cycle
+        at.tensors[step.output] = merged(outputs)
+        at.results.append(of_layer(results, layer.halo, layer.repeated))
+        return codes
+
+    def _run_host(
+        self, step: HostStep, recorder: "Recorder | None", keep: Callable[[HostRun], None]
+    ) -> None:
+        """Run a layer on the host unit, or convert at the network's edge."""
+        at = self._position
+        inputs = tuple(at.tensors[name] for name in step.layer.inputs if name in at.tensors)
+        if isinstance(step.layer, Quantize):
+            values = at.real[step.layer.inputs[0]]
+            at.tensors[step.output] = host.enter(self.plan, step, values)
+        elif step.is_real:
+            at.real[step.output] = host.leave(self.plan, step, inputs[0].dense())
+        else:
+            run = host.run_layer(self.plan, step, inputs, at.cycle)
+            at.cycle = run.cycle1
+            at.tensors[step.output] = run.output
+            keep(run)
+            if not step.is_free:
+                at.results.append(of_host(run, self.plan.machine))
+                if recorder:
+                    recorder.add(at.frame, run, at.results[-1])
+
+    def _forget(self) -> None:
+        """Drop the tensors that no step to come reads."""
+        at, network = self._position, self.plan.network
+        needed = {name for step in self.plan.steps[at.step :] for name in step.layer.inputs}
+        needed.update(network.outputs)
+        at.tensors = {name: part for name, part in at.tensors.items() if name in needed}
+        at.real = {name: part for name, part in at.real.items() if name in needed}

@@ -1,0 +1,53 @@
+"""Where each tensor lies in storage."""
+
+from collections.abc import Sequence
+
+from ..models.network import Network, Quantize, Reshape
+from .activations import EVENT_BYTES
+from .steps import HostStep, Step
+
+
+def lifetimes(network: Network, steps: Sequence[Step]) -> dict[str, tuple[int, int]]:
+    """Return the steps from which to which each stored tensor lies in storage.
+
+    Inputs lie there before the first step, outputs until after the last; a tensor and its new
+    shapes are one.
+    """
+    alias = {s.output: s.layer.inputs[0] for s in steps if isinstance(s.layer, Reshape)}
+
+    def root(name: str) -> str:
+        return root(alias[name]) if name in alias else name
+
+    written = {name: -1 for name in network.inputs}
+    last: dict[str, int] = {}
+    for i, step in enumerate(steps):
+        written[step.output] = -1 if isinstance(step.layer, Quantize) else i
+        for name in step.layer.inputs:
+            end = len(steps) if isinstance(step, HostStep) and step.is_real else i
+            last[root(name)] = max(end, last.get(root(name), i))
+    for name in network.outputs:
+        last[root(name)] = len(steps)
+    return {name: (i, last.get(root(name), i)) for name, i in written.items() if name == root(name)}
+
+
+def place(network: Network, steps: Sequence[Step]) -> tuple[dict[str, int], int]:
+    """Place tensors in storage, first fit, each for its lifetime."""
+    regions: dict[str, int] = {}
+    held: list[tuple[int, int, int]] = []
+    top = 0
+    alive = lifetimes(network, steps)
+    for name, (first, last) in sorted(alive.items(), key=lambda item: item[1]):
+        if not network.tensors[name].is_code:
+            continue
+        size = EVENT_BYTES * network.tensors[name].size
+        at = 0
+        for low, high, until in sorted(held):
+            if until >= first and low - at < size:
+                at = max(at, high)
+        regions[name] = at
+        held.append((at, at + size, last))
+        top = max(top, at + size)
+    for step in steps:
+        if isinstance(step.layer, Reshape):
+            regions[step.output] = regions[step.layer.inputs[0]]
+    return regions, top
