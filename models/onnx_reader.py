@@ -159,5 +159,5 @@ def _require_quantised(graph: Graph) -> None:
         raise ModelError(
             f"{graph.file}: must be a quantised model, got float operators only; "
             f"quantise it first with onnxruntime.quantization.quantize_static, or give typical "
-            f"frames: firemesh.load(path, calibration=frames)"
+            f"frames: firemesh.load(path, calibration=frames), firemesh run --calibration FILE"
         )
