@@ -8,6 +8,7 @@ import errno
 import os
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -221,6 +222,9 @@ class TraceWriter:
             write_atomically(shard_of(self._folder, self._shards), image)
             write_state(self._folder, state | own)
         except OSError as error:
+            if not (self._folder / STATE).exists():  # nothing to go on from
+                with suppress(OSError):
+                    remove_shards(self._folder, 0)
             raise self._failed(error) from None
         self._shards += 1
         self._committed = dict(self._rows)
