@@ -19,6 +19,18 @@ try:
     import typer
 
     from .cli_formats import formats
+    from .cli_options import (
+        A_MACHINE,
+        Activations,
+        Calibration,
+        Frames,
+        Input,
+        Layers,
+        Model,
+        Preset,
+        Seed,
+        Weights,
+    )
     from .cli_reproduce import reproduce
     from .cli_trace import traces
     from .console import console, group, progress, show_help, waiting
@@ -37,39 +49,8 @@ USER_ERROR = 2
 INTERRUPTED = 130
 MOST_SENTENCES = 20
 COMPILER_CALLBACKS = "llvmlite.binding.executionengine"
-A_MODEL = "Name in the zoo, or path of an ONNX file."
-A_MACHINE = "Preset, or path of a YAML file."
 FIELD = re.compile(r"[a-z]+(_[a-z]+)*(\.[a-z]+(_[a-z]+)*)*")
 
-
-Layers = Annotated[
-    str | None,
-    typer.Option(
-        metavar="conv|all|NAME,...",
-        help="Run this part of the network; default: all, of vgg16 and alexnet conv.",
-    ),
-]
-Preset = Annotated[
-    str | None,
-    typer.Option(metavar="S1|S2|S3", help="Densities of a synthetic network; default: S1."),
-]
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        metavar="RULE", help="Weights of a synthetic network: rows:0.5, random:0.5 or dense."
-    ),
-]
-Activations = Annotated[
-    float | None,
-    typer.Option(metavar="D", help="Density of a synthetic network's activations, such as 0.3."),
-]
-Seed = Annotated[
-    int | None, typer.Option(metavar="N", help="Of a synthetic network and its images.")
-]
-Calibration = Annotated[
-    str | None,
-    typer.Option(metavar="FILE", help="Frames with which a float ONNX file is quantised."),
-]
 
 app = group("Emulates event-driven sparse DNN accelerators, cycle by cycle.")
 machines = group("Machine descriptions.")
@@ -161,19 +142,11 @@ class _CtrlC:
 @app.command()
 def run(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=A_MODEL)],
+    model: Model,
     machine: Annotated[str, typer.Option(metavar="MACHINE", help=A_MACHINE)] = "mnf-22nm",
     mode: Annotated[str, typer.Option(metavar="MODE", help="Execution mode: mnf.")] = "mnf",
-    input: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help=".npy or .npz file with frames; default: the zoo's images."
-        ),
-    ] = None,
-    frames: Annotated[
-        str | None,
-        typer.Option(metavar="N|all", help="How many frames; default: 10, or what there is."),
-    ] = None,
+    input: Input = None,
+    frames: Frames = None,
     layers: Layers = None,
     preset: Preset = None,
     weights: Weights = None,
@@ -378,7 +351,7 @@ def models_list() -> None:
 
 @models.command("show")
 def models_show(
-    name: Annotated[str, typer.Argument(metavar="MODEL", help=A_MODEL)],
+    name: Model,
 ) -> None:
     """Print a network's layers, shapes and sizes."""
     from ..models.zoo import load

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .cli_options import Frames, Input, Model
 from .console import console, progress
 
 if TYPE_CHECKING:
@@ -13,19 +14,9 @@ if TYPE_CHECKING:
 
 
 def formats(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Name in the zoo, or path of an ONNX file.")
-    ],
-    input: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help=".npy or .npz file with frames; default: the zoo's images."
-        ),
-    ] = None,
-    frames: Annotated[
-        str | None,
-        typer.Option(metavar="N|all", help="How many frames; default: 10, or what there is."),
-    ] = None,
+    model: Model,
+    input: Input = None,
+    frames: Frames = None,
     weights: Annotated[
         bool, typer.Option("--weights", help="Also print a table of the weights.")
     ] = False,
