@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from llvmlite import ir
+from numba.extending import intrinsic as _intrinsic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 OPTIONS: dict[str, Any] = {"cache": True, "_nrt": False}
@@ -114,3 +116,21 @@ def first_class(types: Any) -> Callable[[Function], Any]:
             return _cfunc(types, **OPTIONS)(function)
 
     return compile_it
+
+
+if _config.DISABLE_JIT:
+
+    def lowest_bit(mask: int) -> int:
+        """Return the number of the lowest bit that is set; the mask is not 0."""
+        return (int(mask) & -int(mask)).bit_length() - 1
+
+else:
+
+    @_intrinsic
+    def lowest_bit(context: Any, mask: Any) -> Any:
+        """Return the number of the lowest bit that is set; the mask is not 0."""
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+        return numba.int64(numba.int64), code

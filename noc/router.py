@@ -13,16 +13,63 @@ from numpy.typing import NDArray
 from .kernel import outer_kernel, signature
 
 
+class Flit(IntEnum):
+    """A flit as an int64: packet number, routers that it has passed, whether it is the last."""
+
+    TAIL = 1
+    """Bit of a packet's last flit."""
+    ROUTER = 2
+    """One router."""
+    ROUTERS = 0x7FFF
+    """Mask of the number of routers, above the bit of the tail."""
+    PACKET = 16
+    """Bits below the packet number."""
+
+
 class Ports(NamedTuple):
-    """The wires between nodes and network, each [n_nodes] but for ``rx``."""
+    """The wires between nodes and network.
+
+    Arrays [n_nodes], of what is delivered one entry more for each further port of node 0.
+    """
 
     tx: NDArray[np.int64]
     """Number of the packet that the node offers, -1 for none; the network sets -1 when taken."""
     rx: NDArray[np.int64]
-    """[n_nodes, and one for each further port of node 0]: number of the packet of the flit
-    delivered in this cycle, -1 for none."""
+    """Number of the packet of the flit delivered in this cycle, -1 for none."""
+    tail: NDArray[np.uint8]
+    """1 when that flit is the packet's last."""
+    routers: NDArray[np.int64]
+    """Routers that it has passed."""
     ready: NDArray[np.uint8]
     """1 when the node takes a flit in the next cycle."""
+    sent: NDArray[np.int64]
+    """Flits of the offered packet that are in the network already."""
+
+
+class Links(NamedTuple):
+    """Where links lead."""
+
+    neighbour: NDArray[np.int64]
+    """int64[n, R]: node behind an output, -1 for none."""
+    entry: NDArray[np.int64]
+    """int64[n, R]: input at which the link enters that node."""
+
+
+class Routes(NamedTuple):
+    """Which outputs lead to a destination set; bit R is the node itself."""
+
+    ports: NDArray[np.uint16]
+    """[n, n]: outputs by node and destination, of which a packet takes one."""
+    upper: NDArray[np.uint16]
+    """[n, n]: those of them that are entered on the upper VCs; [1, 1] without classes."""
+    node_of: NDArray[np.int64]
+    """[sets]: the destination, -1 for a set of several."""
+    tree_of: NDArray[np.int64]
+    """[n, sets]: tree of (source, set of several), -1 where not declared."""
+    tree: NDArray[np.uint16]
+    """[trees, n]: outputs of a tree at a node, of which a packet takes all."""
+    tree_upper: NDArray[np.uint16]
+    """[trees, n]: likewise; [1, 1] without classes."""
 
 
 class Packets(NamedTuple):
@@ -45,11 +92,14 @@ class StepStatus(IntEnum):
 
     OK = 0
     NO_ROUTE = 1
+    TOO_LONG = 2
 
 
 SENTENCES = {
     StepStatus.NO_ROUTE: "a packet reached a node that its destination set has no route through; "
     "declare the set with Network.destinations before offering the packet",
+    StepStatus.TOO_LONG: "a packet has more flits than a VC holds, which multicast and cut-through "
+    "do not allow; use a larger buffer_flits or flit_bits, or multicast chain or unicast",
 }
 
 
@@ -58,10 +108,14 @@ def make_ports(n_nodes: int, more_outputs: int = 0) -> Ports:
 
     Node 0 is delivered up to ``1 + more_outputs`` flits per cycle.
     """
+    wires = n_nodes + more_outputs
     return Ports(
-        np.full(n_nodes, -1, np.int64),
-        np.full(n_nodes + more_outputs, -1, np.int64),
-        np.zeros(n_nodes, np.uint8),
+        tx=np.full(n_nodes, -1, np.int64),
+        rx=np.full(wires, -1, np.int64),
+        tail=np.zeros(wires, np.uint8),
+        routers=np.zeros(wires, np.int64),
+        ready=np.zeros(n_nodes, np.uint8),
+        sent=np.zeros(n_nodes, np.int64),
     )
 
 

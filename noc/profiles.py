@@ -1,0 +1,39 @@
+"""Descriptions of routers with virtual channels: delays, allocators, flow control."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Allocators = Literal["separable_input_first", "islip", "matrix"]
+
+
+class Profile(BaseModel):
+    """A router with virtual channels; `docs/noc-router.md` says what each field does to a cycle."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    routing_delay: int = Field(1, ge=0, le=64)
+    """Cycles of route computation; 0 is look-ahead."""
+    vc_alloc_delay: int = Field(1, ge=1, le=64)
+    sw_alloc_delay: int = Field(1, ge=1, le=64)
+    st_delay: int = Field(1, ge=1, le=64)
+    """Cycles of switch traversal."""
+    credit_delay: int = Field(0, ge=0, le=64)
+    """Cycles in which a router processes a credit."""
+    link_delay: int = Field(1, ge=1, le=64)
+    speculative: bool = False
+    """Heads ask for the switch before they own a VC."""
+    vc_allocator: Allocators = "separable_input_first"
+    sw_allocator: Allocators = "separable_input_first"
+    switching: Literal["wormhole", "cut-through"] = "wormhole"
+
+
+PROFILES: dict[str, Profile] = {
+    "P4": Profile(),
+    "P3": Profile(routing_delay=0),
+    "P2": Profile(routing_delay=0, speculative=True),
+    "P4c2": Profile(credit_delay=2),
+    "P4islip": Profile(vc_allocator="islip", sw_allocator="islip"),
+}
+"""Routers by name; the first is the default of BookSim 2's mesh examples, the others are its variants
+with look-ahead routing, speculation, slow credits and another allocator."""
