@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..noc.mesh import MAX_NODES
+from ..noc.topology import MAX_NODES
 
 MAX_BYTES = 2**40
 """Of a memory: addresses of all modules fit int64."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..noc.mesh import LOCAL
+from ..noc.topology import LOCAL
 from ..traces.errors import TraceError
 from ..traces.lists import Lists, Rule
 from ..traces.schema import dtype_of

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.network import Layer, Network
-from ..noc.mesh import mesh, neighbours
+from ..noc.topology import mesh, neighbours
 from ..traces.schema import NETWORK_MEMORIES, dtype_of, table
 from . import energy
 from .activations import volume

@@ -1,16 +1,16 @@
 """The driver of a network: topology, routes, and the state that a router's kernel steps."""
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import step_simple
-from .mesh import mesh, neighbours, snake
 from .router import SENTENCES, Packets, Ports, StepStatus, make_ports, take
-from .routing import ROUTINGS, tree
+from .routing import ROUTINGS
+from .table import tree
+from .topology import mesh, neighbours, snake
 
 ROUTERS: dict[str, Any] = {"simple": step_simple}
 DECLARED = ("neighbour", "outputs", "order", "route_of", "route")
@@ -40,7 +40,7 @@ class Network:
     Attributes
     ----------
     graph : networkx.DiGraph
-        Of `firemesh.noc.mesh.mesh`.
+        Of `firemesh.noc.topology.mesh`.
     ports : Ports
         The wires to the nodes.
     state : NamedTuple
@@ -68,7 +68,7 @@ class Network:
         self.graph = mesh(width, height)
         self.ports: Ports = make_ports(self.graph.number_of_nodes(), ports - 1)
         self._neighbour = neighbours(self.graph)
-        self._port_of = partial(ROUTINGS[routing], self.graph)
+        self._table = ROUTINGS[routing](self.graph)
         self._sets: list[tuple[int, ...]] = []
         self._routes: dict[tuple[int, int], int] = {}
         self._module = ROUTERS[router]
@@ -111,11 +111,11 @@ class Network:
         number = self._sets.index(members)
         if (source, number) not in self._routes:
             self._routes[source, number] = len(self._routes)
-            ports = tree(self._port_of, self._neighbour, source, members)
+            ports, _ = tree(self._table, self._neighbour, source, members)
             self._declare(source, number, ports)
         return number
 
-    def _declare(self, source: int, number: int, ports: NDArray[np.uint8]) -> None:
+    def _declare(self, source: int, number: int, ports: NDArray[np.uint16]) -> None:
         known = self.state.route_of
         route_of = np.full((self.n_nodes, len(self._sets)), -1, np.int64)
         route_of[:, : min(known.shape[1], route_of.shape[1])] = known[:, : route_of.shape[1]]

@@ -1,77 +1,225 @@
-"""Routing functions and the tables that routers read."""
+"""Routings: which output ports lead from each node to each destination."""
 
 from collections.abc import Callable, Iterable
+from operator import index
+from typing import Any
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import dijkstra
 
-from .mesh import EAST, LOCAL, NORTH, SOUTH, WEST
+from .table import Table, hops
+from .topology import EAST, LOCAL, NORTH, WEST, Graph, is_ring, neighbours, node_name
 
-Routing = Callable[["nx.DiGraph[int]", int, int], int]
-"""``routing(graph, node, destination) -> port``: the next output port, LOCAL at the destination."""
+Routing = Callable[[Graph], Table]
+"""A routing by name makes the whole table of a graph."""
+OwnRouting = Callable[[Graph, int, int], int | Iterable[int]]
+"""``routing(graph, node, destination)``: the output port, or the ports, that lead on."""
+
+SUITS = {
+    "xy": ("mesh", "torus"),
+    "yx": ("mesh", "torus"),
+    "west-first": ("mesh",),
+    "shortest": ("mesh", "torus", "graph"),
+}
+"""Kinds of graph that a routing is made for."""
+NODES_AT_ONCE = 512
 
 
-def xy(graph: "nx.DiGraph[int]", node: int, destination: int) -> int:
-    """Route along x first, then along y."""
-    here, there = graph.nodes[node], graph.nodes[destination]
-    if here["x"] != there["x"]:
-        return EAST if there["x"] > here["x"] else WEST
-    if here["y"] != there["y"]:
-        return NORTH if there["y"] > here["y"] else SOUTH
-    return LOCAL
+def xy(graph: Graph) -> Table:
+    """Route along x first, then along y; on a torus the shorter way round, + where both are equal.
+
+    A torus' rings take two classes of VCs: a link is entered in class 0 while the way along its
+    dimension still crosses the closing link, this one included, and in class 1 from there on. So in
+    neither class do the links of a ring wait for each other in a circle.
+
+    Source: Dally and Seitz, IEEE Trans. Computers C-36(5), 1987 (virtual channels on rings).
+    """
+    return _dimension_order(graph, "xy")
 
 
-ROUTINGS: dict[str, Routing] = {"xy": xy}
+def yx(graph: Graph) -> Table:
+    """Route along y first, then along x; see `xy`."""
+    return _dimension_order(graph, "yx")
 
 
-def tree(
-    port_of: Callable[[int, int], int],
-    neighbour: NDArray[np.int64],
-    source: int,
-    destinations: Iterable[int],
-) -> NDArray[np.uint8]:
-    """Return the multicast tree from a source: the union of the paths to its destinations.
+def west_first(graph: Graph) -> Table:
+    """Route minimally on a mesh: all steps to -x first, then any that comes nearer.
+
+    Source: Glass and Ni, ISCA 1992 (turn model).
+    """
+    width, height = _sides(graph, "west-first")
+    x, y = (
+        _line(width, EAST, False)[0][:, None, :],
+        _line(height, NORTH, False)[0][:, None, :, None],
+    )
+    ports = np.where(x == 1 << WEST, x, x | y)
+    ports[ports == 0] = 1 << LOCAL
+    return Table(_square(ports), np.zeros((1, 1), np.uint16), 1)
+
+
+def shortest(graph: Graph) -> Table:
+    """Route along a shortest path; of several, along that which takes the lowest port first."""
+    _kind(graph, "shortest")
+    neighbour = neighbours(graph)
+    n, radix = neighbour.shape
+    source, port = np.nonzero(neighbour >= 0)
+    links = csr_array((np.ones(len(source)), (source, neighbour[source, port])), shape=(n, n))
+    distance = np.empty((n, n), np.int16)
+    for first in range(0, n, NODES_AT_ONCE):
+        some = np.arange(first, min(first + NODES_AT_ONCE, n))
+        distance[some] = dijkstra(links, indices=some, unweighted=True)
+    ports = np.zeros((n, n), np.uint16)
+    for leading in reversed(range(radix)):
+        nodes = np.flatnonzero(neighbour[:, leading] >= 0)
+        is_nearer = distance[neighbour[nodes, leading]] < distance[nodes]
+        ports[nodes] = np.where(is_nearer, np.uint16(1 << leading), ports[nodes])
+    np.fill_diagonal(ports, 1 << radix)
+    return Table(ports, np.zeros((1, 1), np.uint16), 1)
+
+
+ROUTINGS: dict[str, Routing] = {
+    "xy": xy,
+    "yx": yx,
+    "west-first": west_first,
+    "shortest": shortest,
+}
+
+
+def suited(graph: Graph) -> list[str]:
+    """Return the names of the routings that are made for a graph's kind."""
+    return [name for name in ROUTINGS if graph.graph["kind"] in SUITS[name]]
+
+
+def make_table(graph: Graph, routing: str | OwnRouting | Table) -> Table:
+    """Return the table of a routing by name, of a function of the user's own, or his own table.
 
     Parameters
     ----------
-    port_of : callable
-        ``port_of(node, destination)``: the output port that leads on, LOCAL at the destination.
-    neighbour : int64[n_nodes, 4]
-        Table of `firemesh.noc.mesh.neighbours`.
-    source : int
-    destinations : iterable of int
-
-    Returns
-    -------
-    uint8[n_nodes]
-        Bit mask of output ports per node; 0 where the tree does not pass.
+    graph : networkx.DiGraph
+        Of `firemesh.noc.topology`.
+    routing : str, callable or Table
+        Name in `ROUTINGS`, or see `table_of`.
 
     Raises
     ------
     ValueError
-        When a path does not arrive, or two paths enter a node by different links.
+        When the name is unknown, the routing is not made for the graph, or a path does not arrive.
     """
-    ports = np.zeros(len(neighbour), np.uint8)
-    entered = {source: -1}
-    for destination in destinations:
-        node, path = source, {source}
-        while True:
-            port = port_of(node, destination)
-            ports[node] |= 1 << port
-            following = int(neighbour[node, port]) if port != LOCAL else -1
-            if following < 0 or following in path:
-                break
-            path.add(following)
-            if entered.setdefault(following, node) != node:
-                raise ValueError(
-                    f"routing: paths from node {source} enter node {following} by two links; use a "
-                    "routing function whose paths from a node form a tree"
-                )
-            node = following
-        if port != LOCAL or node != destination:
-            raise ValueError(
-                f"routing: the path from node {source} to node {destination} does not arrive; "
-                "use a routing function made for this topology"
-            )
-    return ports
+    if isinstance(routing, Table):
+        hops(routing, graph)
+        return routing
+    if callable(routing):
+        return table_of(routing, graph)
+    if routing not in ROUTINGS:
+        raise ValueError(
+            f"routing: must be one of {', '.join(ROUTINGS)} or a function, got {routing!r}"
+        )
+    return ROUTINGS[routing](graph)
+
+
+def table_of(function: OwnRouting, graph: Graph) -> Table:
+    """Return the table of a routing function, with one class, and check that every path arrives.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(graph, node, destination)``: an output port, or several of which a flit may take
+        any. It is not asked about ``node == destination``.
+    graph : networkx.DiGraph
+        Of `firemesh.noc.topology`.
+
+    Raises
+    ------
+    ValueError
+        When it gives no port or something else, or a path does not arrive.
+    """
+    n, radix = graph.number_of_nodes(), graph.graph["radix"]
+    ports = np.zeros((n, n), np.uint16)
+    for node in range(n):
+        for destination in range(n):
+            given = function(graph, node, destination) if node != destination else radix
+            for port in _numbers(given):
+                if not 0 <= port <= radix:
+                    raise ValueError(
+                        f"routing: must give ports in 0..{radix - 1}, got {given!r} at node "
+                        f"{node_name(graph, node)} for node {node_name(graph, destination)}"
+                    )
+                ports[node, destination] |= 1 << port
+    table = Table(ports, np.zeros((1, 1), np.uint16), 1)
+    hops(table, graph)
+    return table
+
+
+def _numbers(given: Any) -> list[int]:
+    """Return one port or several as a list; no port at all where it is neither."""
+    try:
+        return [index(given)]
+    except TypeError:
+        pass
+    try:
+        return [index(port) for port in given]
+    except TypeError:
+        return [-1]
+
+
+def _kind(graph: Graph, name: str) -> None:
+    """Raise unless a routing is made for the graph's kind."""
+    kind = graph.graph["kind"]
+    if kind not in SUITS[name]:
+        raise ValueError(
+            f"routing: {name} needs a {' or '.join(SUITS[name])}, got a {kind}; "
+            f"use {' or '.join(suited(graph))}, or a function of your own"
+        )
+
+
+def _sides(graph: Graph, name: str) -> tuple[int, int]:
+    _kind(graph, name)
+    return graph.graph["width"], graph.graph["height"]
+
+
+def _dimension_order(graph: Graph, name: str) -> Table:
+    """Return the table of `xy` or `yx`."""
+    width, height = _sides(graph, name)
+    x = [part[:, None, :] for part in _line(width, EAST, is_ring(graph, width))]
+    y = [part[:, None, :, None] for part in _line(height, NORTH, is_ring(graph, height))]
+    first, second = (x, y) if name == "xy" else (y, x)
+    ports, upper = (np.where(first[0] != 0, a, b) for a, b in zip(first, second, strict=True))
+    ports[ports == 0] = 1 << LOCAL
+    if not (is_ring(graph, width) or is_ring(graph, height)):
+        return Table(_square(ports), np.zeros((1, 1), np.uint16), 1)
+    return Table(_square(ports), _square(upper), 2)
+
+
+def _line(side: int, plus: int, is_closed: bool) -> list[NDArray[np.uint16]]:
+    """Return the way along one dimension.
+
+    Parameters
+    ----------
+    side : int
+        Nodes in the dimension.
+    plus : int
+        The port that leads to the next node; that back is the one after it.
+    is_closed : bool
+        Whether a link leads from the last node to the first and back.
+
+    Returns
+    -------
+    uint16[side, side], uint16[side, side]
+        By (position, destination's): mask of the port to take, 0 where they are equal; the same
+        where the closing link is not on the way, 0 elsewhere.
+    """
+    at, to = np.arange(side)[:, None], np.arange(side)
+    ahead = (to - at) % side
+    is_plus = 2 * ahead <= side if is_closed else to > at
+    ports = np.where(is_plus, 1 << plus, 2 << plus)
+    ports[at == to] = 0
+    crosses = is_plus != (to > at)
+    return [ports.astype(np.uint16), np.where(crosses, 0, ports).astype(np.uint16)]
+
+
+def _square(ports: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return uint16[n, n] of [height, width, height, width]."""
+    n = ports.shape[0] * ports.shape[1]
+    return np.ascontiguousarray(ports.reshape(n, n))

@@ -1,141 +1,295 @@
-"""Laws of routing: XY paths are minimal, and a multicast tree is the union of its paths."""
+"""Laws of the routings: minimal ways, turns, classes on rings, functions of one's own."""
+
+from itertools import pairwise
 
 import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from noc_graphs import all_paths, bits, digraphs, path, target_of
 
-from firemesh.noc.mesh import EAST, LOCAL, NORTH, SOUTH, WEST, mesh, neighbours
-from firemesh.noc.routing import ROUTINGS, tree, xy
+from firemesh.noc.routing import ROUTINGS, SUITS, make_table, suited, table_of
+from firemesh.noc.table import Table, hops
+from firemesh.noc.topology import (
+    EAST,
+    LOCAL,
+    MAX_NEIGHBOURS,
+    NORTH,
+    SOUTH,
+    WEST,
+    from_graph,
+    mesh,
+    neighbours,
+    torus,
+)
 
 SIDES = st.tuples(st.integers(1, 5), st.integers(1, 5))
+RINGS = st.tuples(st.integers(1, 7), st.integers(1, 7))
+GRAPHS = st.one_of(
+    st.builds(lambda sides: mesh(*sides), SIDES),
+    st.builds(lambda sides: torus(*sides), SIDES),
+    st.builds(from_graph, digraphs()),
+)
+X, Y = {EAST, WEST}, {NORTH, SOUTH}
 
 
-@st.composite
-def multicasts(draw):
-    """A mesh, a source, and a set of destinations that may hold the source."""
-    width, height = draw(SIDES)
-    nodes = st.integers(0, width * height - 1)
-    return width, height, draw(nodes), sorted(draw(st.sets(nodes, min_size=1)))
+def distances(graph):
+    length = dict(nx.all_pairs_shortest_path_length(graph))
+    return [[length[a][b] for b in sorted(graph)] for a in sorted(graph)]
 
 
-def next_ports(graph, routing):
-    """Return the port that leads from each node towards each destination."""
-    return np.array([[routing(graph, node, to) for to in graph] for node in graph])
-
-
-def table(next_port):
-    return lambda node, destination: int(next_port[node, destination])
-
-
-def tables(width, height, routing=xy):
-    graph = mesh(width, height)
-    return graph, next_ports(graph, routing), neighbours(graph)
-
-
-def walk(next_port, neighbour, source, destination):
-    """Return the (node, output port) pairs of a path, its delivery included."""
-    steps, node = [], source
-    while not steps or steps[-1][1] != LOCAL:
-        steps.append((node, int(next_port[node, destination])))
-        node = int(neighbour[node, steps[-1][1]]) if steps[-1][1] != LOCAL else node
-        assert len(steps) <= len(next_port)
-    return steps
-
-
-def members(ports):
-    """Return the (node, output port) pairs of a tree's bit masks."""
-    return {(n, o) for n in range(len(ports)) for o in range(8) if ports[n] >> o & 1}
+def choices(graph, table):
+    """Yield (node, destination, port) of every permitted step."""
+    for node in graph:
+        for to in graph:
+            for port in bits(table.ports[node, to]) if node != to else []:
+                yield node, to, port
 
 
 @settings(deadline=None)
-@given(sides=SIDES)
-@pytest.mark.parametrize("name", sorted(ROUTINGS))
-def test_every_path_arrives_and_none_is_longer_than_the_shortest(name, sides):
-    graph, next_port, neighbour = tables(*sides, ROUTINGS[name])
-    distance = dict(nx.all_pairs_shortest_path_length(graph))
-    for source in graph:
-        for destination in graph:
-            steps = walk(next_port, neighbour, source, destination)
-            assert steps[-1] == (destination, LOCAL)
-            assert len(steps) == distance[source][destination] + 1
+@given(graph=GRAPHS)
+def test_every_path_of_every_routing_arrives_and_is_as_short_as_networkx_finds(graph):
+    assert suited(graph)
+    for name in suited(graph):
+        table = make_table(graph, name)
+        assert table.ports.dtype == table.upper.dtype == np.uint16
+        assert hops(table, graph).tolist() == distances(graph)
 
 
 @settings(deadline=None)
-@given(sides=SIDES)
-def test_xy_makes_all_its_steps_in_x_before_those_in_y(sides):
-    graph, next_port, neighbour = tables(*sides)
+@given(graph=GRAPHS)
+def test_the_port_to_the_node_itself_is_taken_at_the_destination_alone(graph):
+    for name in suited(graph):
+        ports = make_table(graph, name).ports
+        assert (ports >> graph.graph["radix"] == np.eye(len(graph))).all()
+
+
+@settings(deadline=None)
+@given(sides=SIDES, grid=st.sampled_from((mesh, torus)))
+@pytest.mark.parametrize(("name", "dimensions"), [("xy", (X, Y)), ("yx", (Y, X))])
+def test_dimension_order_makes_all_steps_of_one_dimension_first_and_none_back(
+    name, dimensions, sides, grid
+):
+    graph = grid(*sides)
+    table = make_table(graph, name)
     for source in graph:
         for destination in graph:
-            ports = [port for _, port in walk(next_port, neighbour, source, destination)]
-            kinds = ["x" if port in (EAST, WEST) else "y" for port in ports[:-1]]
+            ports = [port for _, port, _ in path(graph, table, source, destination)][:-1]
+            kinds = [next(i for i, both in enumerate(dimensions) if port in both) for port in ports]
             assert kinds == sorted(kinds)
-            assert not ({EAST, WEST} <= set(ports) or {NORTH, SOUTH} <= set(ports))
+            assert not any(both <= set(ports) for both in dimensions)
+            assert all(len(bits(table.ports[source, to])) == 1 for to in graph)
 
 
 @settings(deadline=None)
-@given(case=multicasts())
-def test_a_tree_is_the_union_of_the_paths_to_its_destinations(case):
-    width, height, source, destinations = case
-    _, next_port, neighbour = tables(width, height)
-    paths = {
-        step
-        for destination in destinations
-        for step in walk(next_port, neighbour, source, destination)
-    }
-    assert members(tree(table(next_port), neighbour, source, destinations)) == paths
+@given(sides=SIDES)
+def test_west_first_turns_to_the_west_at_the_start_only(sides):
+    graph = mesh(*sides)
+    table = make_table(graph, "west-first")
+    for source in graph:
+        for destination in graph:
+            for nodes in all_paths(graph, table, source, destination):
+                ports = [graph.edges[pair]["port"] for pair in pairwise(nodes)]
+                assert WEST not in ports[ports.count(WEST) :]
 
 
 @settings(deadline=None)
-@given(case=multicasts())
-def test_a_tree_enters_each_of_its_nodes_once_and_delivers_at_its_destinations_only(case):
-    width, height, source, destinations = case
-    _, next_port, neighbour = tables(width, height)
-    steps = members(tree(table(next_port), neighbour, source, destinations))
-    edges = [(n, int(neighbour[n, o])) for n, o in steps if o != LOCAL]
-    branches = nx.DiGraph(edges)
-    branches.add_node(source)
-    assert nx.is_arborescence(branches)
-    assert branches.in_degree(source) == 0
-    assert {n for n, _ in steps} == set(branches)
-    assert sorted(n for n, o in steps if o == LOCAL) == destinations
+@given(sides=SIDES)
+def test_west_first_permits_every_step_that_comes_nearer_where_nothing_is_in_the_west(sides):
+    graph = mesh(*sides)
+    table, length = make_table(graph, "west-first"), distances(graph)
+    for node in graph:
+        for to in graph:
+            nearer = {
+                port
+                for _, b, port in graph.out_edges(node, data="port")
+                if length[b][to] < length[node][to]
+            }
+            permitted = set(bits(table.ports[node, to])) - {LOCAL}
+            assert permitted == ({WEST} if WEST in nearer else nearer)
 
 
-def test_a_routing_that_leaves_the_mesh_is_refused():
-    _, next_port, neighbour = tables(3, 2, lambda graph, node, destination: EAST)
-    with pytest.raises(ValueError, match="^routing: the path from node 1 to node 5 does not arri"):
-        tree(table(next_port), neighbour, 1, [5])
+@settings(deadline=None)
+@given(graph=GRAPHS)
+def test_of_the_shortest_ways_the_lowest_port_is_taken(graph):
+    table, length = make_table(graph, "shortest"), distances(graph)
+    for node in graph:
+        for to in graph:
+            nearer = [
+                port
+                for _, b, port in graph.out_edges(node, data="port")
+                if length[b][to] < length[node][to]
+            ]
+            assert bits(table.ports[node, to]) == [min(nearer, default=graph.graph["radix"])]
 
 
-def test_a_routing_that_goes_round_in_circles_is_refused():
-    circle = {0: EAST, 1: NORTH, 4: WEST, 3: SOUTH}
-    _, next_port, neighbour = tables(3, 2, lambda graph, node, destination: circle.get(node, LOCAL))
-    with pytest.raises(ValueError, match="use a routing function made for this topology$"):
-        tree(table(next_port), neighbour, 0, [2])
+def test_a_node_of_fifteen_neighbours_routes_to_each_of_them_and_to_itself():
+    graph = from_graph(nx.star_graph(MAX_NEIGHBOURS))
+    ports = make_table(graph, "shortest").ports
+    assert [bits(mask) for mask in ports[0]] == [[15], *([port] for port in range(15))]
 
 
-def test_a_routing_that_stops_before_its_destination_is_refused():
-    _, next_port, neighbour = tables(3, 1, lambda graph, node, destination: LOCAL)
-    with pytest.raises(ValueError, match="from node 0 to node 2 does not arrive"):
-        tree(table(next_port), neighbour, 0, [0, 2])
+@settings(deadline=None)
+@given(sides=RINGS)
+@pytest.mark.parametrize("name", ["xy", "yx"])
+def test_a_link_of_a_ring_is_entered_in_class_0_until_the_closing_link_is_behind(name, sides):
+    graph = torus(*sides)
+    table = make_table(graph, name)
+    assert table.classes == (2 if max(sides) > 2 else 1)
+    for source in graph if table.classes == 2 else []:
+        for destination in graph:
+            steps = path(graph, table, source, destination)
+            for number, (_, port, part) in enumerate(steps[:-1]):
+                dimension, axis = (X, "x") if port in X else (Y, "y")
+                ahead = [step for step in steps[number:-1] if step[1] in dimension]
+                moves = [
+                    graph.nodes[target_of(graph, at, out)][axis] - graph.nodes[at][axis]
+                    for at, out, _ in ahead
+                ]
+                assert part == all(abs(move) == 1 for move in moves)
+            assert steps[-1][2] == 0
 
 
-def test_a_path_that_passes_its_destination_and_comes_back_is_refused():
-    swings = {0: EAST, 1: WEST}
-    _, next_port, neighbour = tables(2, 1, lambda graph, node, destination: swings[node])
-    with pytest.raises(ValueError, match="does not arrive"):
-        tree(table(next_port), neighbour, 0, [1])
+@settings(deadline=None)
+@given(sides=RINGS)
+def test_half_way_round_a_ring_goes_in_the_plus_direction(sides):
+    graph = torus(*sides)
+    for name in ("xy", "yx"):
+        for node, to, port in choices(graph, make_table(graph, name)):
+            axis, side = ("x", sides[0]) if port in X else ("y", sides[1])
+            ahead = (graph.nodes[to][axis] - graph.nodes[node][axis]) % side
+            if side > 2 and 2 * ahead == side:
+                assert port in (EAST, NORTH)
 
 
-def test_paths_that_form_no_tree_are_refused():
-    graph = mesh(3, 3)
+def test_classes_say_nothing_about_ports_that_are_not_taken():
+    table = make_table(torus(5, 4), "xy")
+    assert table.classes == 2 and table.upper.any()
+    assert not (table.upper & ~table.ports).any()
 
-    def mixed(node, destination):
+
+def test_the_table_of_a_function_is_that_of_the_named_routing_it_imitates():
+    graph = mesh(4, 3)
+
+    def own(graph, node, destination):
         here, there = graph.nodes[node], graph.nodes[destination]
-        if destination == 8 and here["y"] != there["y"]:
-            return NORTH
-        return xy(graph, node, destination)
+        if there["x"] < here["x"]:
+            return WEST
+        ports = [EAST] if there["x"] > here["x"] else []
+        return ports + [NORTH if there["y"] > here["y"] else SOUTH] * (there["y"] != here["y"])
 
-    with pytest.raises(ValueError, match="enter node 7 by two links"):
-        tree(mixed, neighbours(graph), 0, [8, 7])
+    named, made = make_table(graph, "west-first"), make_table(graph, own)
+    assert (made.ports == named.ports).all()
+    assert made.classes == 1 and made.upper.tolist() == [[0]]
+
+
+@settings(deadline=None)
+@given(graph=st.builds(from_graph, digraphs()))
+@pytest.mark.parametrize("form", [int, np.int64, lambda port: {port}, lambda port: iter([port])])
+def test_a_function_gives_one_port_or_several_in_any_form(form, graph):
+    named = make_table(graph, "shortest")
+    own = table_of(lambda _, a, b: form(bits(named.ports[a, b])[0]), graph)
+    assert (own.ports == named.ports).all()
+
+
+def test_a_function_is_not_asked_about_a_way_to_where_it_is():
+    asked = []
+
+    def own(graph, node, destination):
+        asked.append((node, destination))
+        return EAST if destination > node else WEST
+
+    table_of(own, mesh(3, 1))
+    assert sorted(asked) == [(a, b) for a in range(3) for b in range(3) if a != b]
+
+
+@pytest.mark.parametrize(
+    ("given_ports", "sentence"),
+    [
+        (7, r"must give ports in 0\.\.3, got 7 at node \(0,0\) for node \(1,0\)$"),
+        (-1, r"must give ports in 0\.\.3, got -1 at"),
+        ([EAST, 5], r"got \[0, 5\] at"),
+        (None, "got None at"),
+        (0.0, r"got 0\.0 at"),
+        ("east", "got 'east' at"),
+        ([], r"path to node \(1,0\) ends at node \(0,0\)"),
+        (LOCAL, r"path to node \(1,0\) ends at node \(0,0\)"),
+        (NORTH, r"the path to node \(1,0\) does not arrive: node \(0,0\) has no link behind \+y"),
+    ],
+)
+def test_a_function_that_gives_no_way_is_refused(given_ports, sentence):
+    with pytest.raises(ValueError, match=f"^routing: .*{sentence}"):
+        make_table(mesh(2, 1), lambda graph, node, to: given_ports if node == 0 else WEST)
+
+
+def test_a_function_whose_paths_come_back_is_refused_by_the_users_names():
+    ring = from_graph(nx.cycle_graph(["tea", "cup", "pot", "jug"]))
+    sentence = "from node cup to node jug does not arrive, it comes back to node cup; use"
+    behind = neighbours(ring)  # cup, jug, pot, tea
+    with pytest.raises(ValueError, match=sentence):
+        # to jug, cup and tea send to each other
+        table_of(
+            lambda graph, a, b: (
+                int(np.flatnonzero(behind[a] == {0: 3, 3: 0, 2: 1}[a])[0])
+                if b == 1
+                else bits(make_table(graph, "shortest").ports[a, b])
+            ),
+            ring,
+        )
+
+
+def test_a_table_of_ones_own_is_checked_and_kept():
+    graph = torus(4, 4)
+    table = make_table(graph, "yx")
+    assert make_table(graph, table) is table
+    with pytest.raises(ValueError, match="^table: "):
+        make_table(torus(4, 3), table)
+    assert isinstance(table, Table)
+
+
+@pytest.mark.parametrize("name", ["zigzag", "", None])
+def test_an_unknown_name_is_refused_with_the_known_ones(name):
+    known = "xy, yx, west-first, shortest or a function"
+    with pytest.raises(ValueError, match=f"^routing: must be one of {known}, got {name!r}$"):
+        make_table(mesh(2, 2), name)
+
+
+@pytest.mark.parametrize(
+    ("graph", "name", "sentence"),
+    [
+        (torus(3, 3), "west-first", "needs a mesh, got a torus; use xy or yx or shortest, or"),
+        (
+            from_graph(nx.path_graph(3)),
+            "xy",
+            "needs a mesh or torus, got a graph; use shortest, or",
+        ),
+        (
+            from_graph(nx.path_graph(3)),
+            "yx",
+            "needs a mesh or torus, got a graph; use shortest, or",
+        ),
+        (from_graph(nx.path_graph(3)), "west-first", "needs a mesh, got a graph; use shortest, or"),
+    ],
+)
+def test_a_routing_on_a_graph_that_it_is_not_made_for_is_refused(graph, name, sentence):
+    with pytest.raises(ValueError, match=f"^routing: {name} {sentence} a function of your own$"):
+        make_table(graph, name)
+
+
+def test_each_routing_says_what_it_suits():
+    assert set(SUITS) == set(ROUTINGS)
+
+
+@pytest.mark.parametrize("name", sorted(ROUTINGS))
+def test_the_largest_mesh_has_a_table_whose_first_steps_lead_nearer(name):
+    graph = mesh(64, 64)
+    table = make_table(graph, name)
+    behind, nodes = neighbours(graph), np.arange(4096)
+    y, x = np.divmod(nodes, 64)
+    far = np.abs(x[:, None] - x) + np.abs(y[:, None] - y)
+    for port in range(LOCAL):
+        taken = (table.ports >> port & 1).astype(bool)
+        assert not taken[behind[:, port] < 0].any()
+        assert (far[behind[:, port]][taken] == far[taken] - 1).all()
+    assert ((table.ports == 1 << LOCAL) == (far == 0)).all()

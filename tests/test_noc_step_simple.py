@@ -13,8 +13,8 @@ from noc_traffic import Drive, Parcel, Traffic, traffics
 from oracle_mnf import Network as OracleNetwork
 from oracle_mnf import OracleState
 
-from firemesh.noc.mesh import mesh
 from firemesh.noc.network import ROUTERS
+from firemesh.noc.topology import mesh
 
 LAWS = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 every_router = pytest.mark.parametrize("router", sorted(ROUTERS))
