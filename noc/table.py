@@ -7,11 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .topology import Graph, neighbours, node_name, port_name, sources
+from .walk import walk
 
-LOWEST = np.full(1 << 16, 16, np.uint8)
-"""Lowest bit of a mask; 16 for none."""
-for _bit in reversed(range(16)):
-    LOWEST[1 << _bit :: 2 << _bit] = _bit
 _REMEDY = "use a routing made for this topology"
 
 
@@ -59,6 +56,7 @@ def hops(table: Table, graph: Graph) -> NDArray[np.int16]:
         that `Table` says.
     """
     _check_form(table, graph)
+    _check_masks(table, graph)
     before, output = sources(graph)
     n, radix = before.shape
     unsettled = np.zeros((n, n), np.uint8)
@@ -85,9 +83,8 @@ def hops(table: Table, graph: Graph) -> NDArray[np.int16]:
 
 
 def _check_form(table: Table, graph: Graph) -> None:
-    """Raise when a mask is empty or holds a port that has no link."""
-    neighbour = neighbours(graph)
-    n, radix = neighbour.shape
+    """Raise when the arrays are not of the form that `Table` says."""
+    n = graph.number_of_nodes()
     shapes = ((n, n), (n, n) if table.classes == 2 else (1, 1))
     parts = (table.ports, table.upper)
     if table.classes not in (1, 2) or tuple(part.shape for part in parts) != shapes:
@@ -101,7 +98,15 @@ def _check_form(table: Table, graph: Graph) -> None:
             f"table: must be of uint16, got {' and '.join(str(p.dtype) for p in parts)}"
         )
     if np.any(table.upper & ~table.ports) or (table.classes == 1 and table.upper.any()):
-        raise ValueError("table: upper must hold ports of the same table, in two classes only")
+        raise ValueError(
+            "table: upper must hold ports of the same table, and none with one class; clear the rest"
+        )
+
+
+def _check_masks(table: Table, graph: Graph) -> None:
+    """Raise when a mask is empty or holds a port that has no link."""
+    neighbour = neighbours(graph)
+    radix = neighbour.shape[1]
     links = ((neighbour >= 0) @ (1 << np.arange(radix))).astype(np.uint16)
     here = np.uint16(1 << radix)
     wrong = (table.ports & ~links[:, None] != 0) | (table.ports == 0)
@@ -117,7 +122,7 @@ def _check_form(table: Table, graph: Graph) -> None:
         raise ValueError(
             f"routing: the path to node {to} ends at node {at}, so it does not arrive; {_REMEDY}"
         )
-    port = int(LOWEST[mask & ~int(links[node])])
+    port = next(bit for bit in range(16) if (mask & ~int(links[node])) >> bit & 1)
     raise ValueError(
         f"routing: the path to node {to} does not arrive: node {at} has no link behind "
         f"{port_name(graph, node, port)}; {_REMEDY}"
@@ -166,40 +171,34 @@ def tree(
     Raises
     ------
     ValueError
-        When a path does not arrive, or two paths enter a node by different links.
+        When a path does not arrive, two paths enter a node by different links, a node is not there
+        or the table is of another graph.
     """
-    n, radix = neighbour.shape
-    to = np.unique(np.fromiter(destinations, np.int64))
-    at = np.full(len(to), source)
-    taken, lower = np.zeros((2, n, radix + 1), bool)
-    for _ in range(n):
-        port = LOWEST[table.ports[at, to]]
-        lost = (port > radix) | ((port == radix) & (at != to))
-        if lost.any():
-            break
-        taken[at, port] = True
-        if table.classes == 2:
-            joins = (table.upper[at, to] >> port) & 1 == 0
-            lower[at[joins], port[joins]] = True
-        goes = port < radix
-        at, to = neighbour[at[goes], port[goes]], to[goes]
-        lost = at < 0
-        if not len(at) or lost.any():
-            break
-    if len(at):
+    n = len(neighbour)
+    if table.ports.shape != (n, n):
         raise ValueError(
-            f"routing: the path from node {source} to node {to[np.argmax(lost)]} does not arrive; "
-            f"{_REMEDY}"
+            f"table: must have ports [{n}, {n}], got {list(table.ports.shape)}; make it for this "
+            "topology"
         )
-    _check_tree(taken, neighbour, source)
-    bits = 1 << np.arange(radix + 1)
-    upper = taken & ~lower if table.classes == 2 else np.zeros_like(taken)
-    return (taken @ bits).astype(np.uint16), (upper @ bits).astype(np.uint16)
+    members = np.unique(np.fromiter(destinations, np.int64))
+    for node in (source, *members[:1], *members[-1:]):
+        if not 0 <= node < n:
+            raise ValueError(f"destinations: node must be in 0..{n - 1}, got {node}")
+    ports, lower = np.zeros((2, n), np.uint16)
+    lost = walk(table.ports, table.upper, neighbour, int(source), members, ports, lower)
+    if lost >= 0:
+        raise ValueError(
+            f"routing: the path from node {source} to node {lost} does not arrive; {_REMEDY}"
+        )
+    _check_tree(ports, neighbour, source)
+    return ports, ports & ~lower
 
 
-def _check_tree(taken: NDArray[np.bool_], neighbour: NDArray[np.int64], source: int) -> None:
+def _check_tree(ports: NDArray[np.uint16], neighbour: NDArray[np.int64], source: int) -> None:
     """Raise when a node is entered by two links, or the source by one."""
-    entered = np.bincount(neighbour[taken[:, :-1]], minlength=len(neighbour))
+    nodes = np.flatnonzero(ports)
+    is_taken = (ports[nodes, None] >> np.arange(neighbour.shape[1])) & 1 > 0
+    entered = np.bincount(neighbour[nodes][is_taken], minlength=len(neighbour))
     entered[source] += 1
     if entered.max() > 1:
         raise ValueError(

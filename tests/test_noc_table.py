@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from noc_graphs import all_paths, bits, digraphs, path
 
 from firemesh.noc.routing import make_table, suited, table_of
-from firemesh.noc.table import LOWEST, Table, hops, tree
+from firemesh.noc.table import Table, hops, tree
 from firemesh.noc.topology import (
     EAST,
     LOCAL,
@@ -61,12 +61,6 @@ def random_tables(draw):
 def members(ports):
     """Return the (node, output port) pairs of bit masks by node."""
     return {(node, port) for node in range(len(ports)) for port in bits(ports[node])}
-
-
-def test_the_lowest_bit_is_that_which_a_loop_finds_first():
-    for mask in range(1, 1 << 16):
-        assert 1 << int(LOWEST[mask]) == mask & -mask
-    assert LOWEST[0] == 16
 
 
 @settings(deadline=None)
@@ -151,7 +145,7 @@ def test_a_mask_without_a_way_or_with_a_wrong_one_is_refused(change, sentence):
             "^table: must be of uint16, got int64 and uint16$",
         ),
         ({"upper": np.full((12, 12), 15, np.uint16)}, "^table: upper must hold ports of the same"),
-        ({"upper": np.ones((1, 1), np.uint16), "classes": 1}, "^table: upper must hold .* two cl"),
+        ({"upper": np.ones((1, 1), np.uint16), "classes": 1}, "^table: upper must hold .* clear"),
     ],
 )
 def test_a_table_of_another_form_is_refused(change, sentence):
@@ -259,3 +253,24 @@ def test_paths_that_form_no_tree_are_refused():
     hops(table, graph)
     with pytest.raises(ValueError, match="paths from node 0 enter node 7 by two links; use a rout"):
         tree(table, neighbours(graph), 0, [8, 7])
+
+
+@pytest.mark.parametrize(
+    ("source", "destinations", "wrong"),
+    [(6, [0], 6), (-1, [0], -1), (0, [3, 6], 6), (0, [-2, 5], -2)],
+)
+def test_a_tree_of_nodes_that_are_not_there_is_refused(source, destinations, wrong):
+    graph = mesh(3, 2)
+    with pytest.raises(ValueError, match=rf"^destinations: node must be in 0\.\.5, got {wrong}$"):
+        tree(make_table(graph, "xy"), neighbours(graph), source, destinations)
+
+
+def test_a_tree_on_the_table_of_another_graph_is_refused():
+    table = make_table(mesh(2, 2), "xy")
+    with pytest.raises(ValueError, match=r"^table: must have ports \[6, 6\], got \[4, 4\]; make"):
+        tree(table, neighbours(mesh(3, 2)), 5, [0])
+
+
+def test_a_tree_without_destinations_takes_no_port():
+    graph = mesh(3, 2)
+    assert not np.any(tree(make_table(graph, "xy"), neighbours(graph), 5, []))
