@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.network import Network, Quantize
-from ..noc.network import Network as Interconnect
 from ..traces.errors import TraceError
 from . import energy, host, mnf
 from .activations import Activations, as_input, merged
 from .checkpoint import Position, State, position
 from .host import HostRun
+from .interconnect import interconnect
 from .machine import Machine
 from .mnf import WaveRun, add_codes
 from .plan import Plan, make_plan
@@ -82,15 +82,7 @@ class Emulation:
         self.plan: Plan = make_plan(network, machine)
         self._position = Position(0, 0, 0, np.zeros(machine.n_pes, np.int64))
         self._is_ended = False
-        noc = machine.noc
-        self._noc = Interconnect(
-            machine.mesh.width,
-            machine.mesh.height,
-            noc.router,
-            noc.routing,
-            noc.buffer_flits,
-            machine.storage.ports,
-        )
+        self._noc = interconnect(machine)
 
     @property
     def cycle(self) -> int:

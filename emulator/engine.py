@@ -4,7 +4,8 @@ from enum import IntEnum
 from typing import Any
 
 from ..noc.kernel import kernel, outer_kernel
-from ..noc.router import Packets, Ports
+from ..noc.router import SENTENCES as STEP_SENTENCES
+from ..noc.router import Packets, Ports, StepStatus
 from .state import Clock, Columns, Flow, Kind, LayerArrays, Memory, Multicast, Params, PeState
 
 EVENT_BYTES = 8
@@ -21,12 +22,15 @@ class EngineStatus(IntEnum):
     """A column table is nearly full."""
     WEDGED = 3
     NO_ROUTE = 4
+    """This and the next are the network's `StepStatus` after WEDGED."""
+    TOO_LONG = 5
 
 
 SENTENCES = {
     EngineStatus.WEDGED: f"nothing has moved for {PATIENCE_CYCLES} cycles: the network is wedged; "
     "use a deadlock-free routing or deeper FIFOs",
-    EngineStatus.NO_ROUTE: "a packet met a node without a route; declare its destination set",
+    EngineStatus.NO_ROUTE: STEP_SENTENCES[StepStatus.NO_ROUTE],
+    EngineStatus.TOO_LONG: STEP_SENTENCES[StepStatus.TOO_LONG],
 }
 
 
@@ -37,15 +41,13 @@ def collect(
     """Take the flits delivered to storage: outputs are written, PEs' end-of-data counted."""
     n_nodes, is_active = len(ports.tx), False
     for port in range(1 + len(ports.rx) - n_nodes):
-        number = ports.rx[0 if port == 0 else n_nodes + port - 1]
+        wire = 0 if port == 0 else n_nodes + port - 1
+        number = ports.rx[wire]
         if number < 0:
             continue
         is_active = True
-        source = packets.source[number]
-        s.got[0, source] += 1
-        if s.got[0, source] < packets.flits[number]:
+        if ports.tail[wire] == 0:
             continue
-        s.got[0, source] = 0
         at = out.received[0]
         out.received_cycle[0, at] = cycle - q.origin
         out.received_packet[0, at] = number
@@ -147,8 +149,9 @@ def advance(
         if is_full(q, s, packets, out):
             return EngineStatus.GROW
         cycle = s.clock[Clock.CYCLE]
-        if step(net, ports, packets, cycle) != 0:
-            return EngineStatus.NO_ROUTE
+        status = step(net, ports, packets, cycle)
+        if status != 0:
+            return EngineStatus.WEDGED + status
         is_active = cycle_of_pes(q, la, s, ports, packets, out, cycle) != 0
         is_active |= collect(q, s, ports, packets, out, cycle)
         is_active |= inject(q, la, s, ports, packets, out, cycle)

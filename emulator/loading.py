@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..noc.kernel import outer_kernel
-from ..noc.network import Network
-from ..noc.router import Packets, Ports, make_packets
+from ..noc.network import Network, NetworkError
+from ..noc.router import SENTENCES, Packets, Ports, StepStatus, make_packets
 from .activations import Activations
 from .machine import Machine
 from .messages import STORAGE_NODE
@@ -86,11 +86,13 @@ def carry(
     Returns
     -------
     int
-        The next cycle.
+        The next cycle, or less the step's status when it fails.
     """
     n, sent, done = len(packets.source), 0, 0
     while done < n:
-        step(net, ports, packets, cycle)
+        status = step(net, ports, packets, cycle)
+        if status != 0:
+            return -status
         for node in range(len(ports.tx)):
             number = ports.rx[node]
             if number >= 0:
@@ -206,6 +208,8 @@ def load(
     noc.ports.tx[:] = noc.ports.rx[:] = -1
     noc.ports.ready[:] = 1
     end = carry(noc.step, noc.state, noc.ports, packets, n_rows, got, written, arrived, cycle)
+    if end < 0:
+        raise NetworkError(f"layer {step.name}, weights: {SENTENCES[StepStatus(-end)]}")
     of_packet = np.repeat(np.arange(len(n_rows)), n_rows)
     at = np.arange(len(pe)) - packets.item[of_packet]
     flits, n = packets.flits[of_packet].astype(np.int64), n_rows[of_packet]

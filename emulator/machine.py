@@ -10,8 +10,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
+from ..noc.profiles import PROFILES, Profile
 from ..noc.topology import MAX_NODES
 
 MAX_BYTES = 2**40
@@ -38,15 +47,42 @@ class Mesh(_Part):
         return self.width * self.height
 
 
+NAMED, DESCRIBED = "a name", "a description"
+ROUTERS = ("simple", *PROFILES)
+
+
+def _form(router: Any) -> str:
+    return NAMED if isinstance(router, str) else DESCRIBED
+
+
 class Noc(_Part):
     """The network between the nodes."""
 
-    router: Literal["simple"] = "simple"
-    routing: Literal["xy"] = "xy"
+    router: Annotated[
+        Annotated[str, Tag(NAMED)] | Annotated[Profile, Tag(DESCRIBED)], Discriminator(_form)
+    ] = "simple"
+    """A router by name, or the description of one with virtual channels."""
+    routing: Literal["xy", "yx", "west-first"] = "xy"
+    vcs: int = Field(4, ge=1, le=12)
+    """Virtual channels of each input; the simple router has none."""
     buffer_flits: int = Field(4, ge=1, le=4096)
+    """Depth of each input FIFO of the simple router, of each VC of the others."""
     flit_bits: int = Field(64, ge=8, le=4096)
     multicast: Literal["tree", "chain", "unicast"] = "tree"
     event_format: Literal["full", "compact"] = "full"
+
+    @model_validator(mode="after")
+    def _check(self) -> "Noc":
+        if isinstance(self.router, str) and self.router not in ROUTERS:
+            known = ", ".join(ROUTERS)
+            raise ValueError(
+                f"router: must be one of {known} or the description of one, got {self.router!r}"
+            )
+        if self.router == "simple" and self.routing == "west-first":
+            raise ValueError(
+                "routing: west-first needs a router with virtual channels, such as P4, got simple"
+            )
+        return self
 
 
 class Pe(_Part):
@@ -217,16 +253,17 @@ class Machine(_Part):
 def _known_fields(location: tuple[Any, ...]) -> list[str]:
     part: Any = Machine
     for key in location[:-1]:
-        part = part.model_fields[key].annotation
+        part = Profile if key == "router" else part.model_fields[key].annotation
     return list(part.model_fields)
 
 
 def _sentence(error: ValidationError, where: str) -> str:
     first = error.errors()[0]
-    path = ".".join(str(key) for key in first["loc"])
+    location = tuple(key for key in first["loc"] if key not in (NAMED, DESCRIBED))
+    path = ".".join(str(key) for key in location)
     place = f"{where}: {path}" if path else where
     if first["type"] in ("extra_forbidden", "invalid_key"):
-        return f"{place}: unknown key; known here: {', '.join(_known_fields(first['loc']))}"
+        return f"{place}: unknown key; known here: {', '.join(_known_fields(location))}"
     if first["type"] == "missing":
         return f"{place}: missing; add this key"
     if first["type"] == "value_error":

@@ -290,20 +290,16 @@ def interface(
     node = p + 1
     forwards = s.ring[p, Ring.FORWARD, 1]
     number = ports.rx[node]
-    if number >= 0:
-        source = packets.source[number]
-        s.got[node, source] += 1
-        if s.got[node, source] == packets.flits[number]:
-            s.got[node, source] = 0
-            message = packets.item[number]
-            push(s, p, Ring.EVENTS, message)
-            count(out, node, Memory.EVENT_FIFO, 1, 1, MESSAGE_BYTES)
-            at = out.received[node]
-            out.received_cycle[node, at] = cycle - q.origin
-            out.received_packet[node, at] = number
-            out.received[node] = at + 1
-            if q.multicast == Multicast.CHAIN and la.chain_next[la.message_set[message], node] >= 0:
-                push(s, p, Ring.FORWARD, message)
+    if number >= 0 and ports.tail[node] != 0:
+        message = packets.item[number]
+        push(s, p, Ring.EVENTS, message)
+        count(out, node, Memory.EVENT_FIFO, 1, 1, MESSAGE_BYTES)
+        at = out.received[node]
+        out.received_cycle[node, at] = cycle - q.origin
+        out.received_packet[node, at] = number
+        out.received[node] = at + 1
+        if q.multicast == Multicast.CHAIN and la.chain_next[la.message_set[message], node] >= 0:
+            push(s, p, Ring.FORWARD, message)
     if forwards > 0 and ports.tx[node] < 0:
         message = s.fifo[p, Ring.FORWARD, s.ring[p, Ring.FORWARD, 0]]
         drop(s, p, Ring.FORWARD)

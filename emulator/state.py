@@ -312,8 +312,6 @@ class PeState(NamedTuple):
     """[P, capacity, 4]: outputs of the waiting groups: filter, y, x, code; a ring."""
     waiting_ring: I64x2
     """[P, 2]: position of the oldest output, outputs."""
-    got: I64x2
-    """[N, N]: flits of the packet under way, by receiver and source."""
     flow: I64x1
     """[5]: entries of `Flow`."""
     clock: I64x1

@@ -169,7 +169,7 @@ def state(
     psum : int32[P, OH * OW * filter slots] or None
         What the wave before left; None where psums begin with 0.
     """
-    pe, n_pes, n_nodes = machine.pe, machine.n_pes, machine.mesh.n_nodes
+    pe, n_pes = machine.pe, machine.n_pes
     height, width = wave.mapping.shape.window.ofmap
     slots = wave.mapping.most_groups * wave.mapping.filters
     before = cycle - LONG_AGO
@@ -197,7 +197,6 @@ def state(
         bank=np.zeros((n_pes, pe.modules), np.int64),
         waiting=np.zeros((n_pes, pe.fire_fifo * fire.most_outputs, 4), np.int32),
         waiting_ring=np.zeros((n_pes, 2), np.int64),
-        got=np.zeros((n_nodes, n_nodes), np.int64),
         flow=np.zeros(len(Flow), np.int64),
         clock=clock,
     )

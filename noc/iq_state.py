@@ -1,9 +1,9 @@
 """The state of all routers with virtual channels of a network, as arrays.
 
-n = nodes, R = outputs towards neighbours, I = R + 1 inputs, O outputs, V = virtual channels. Input VC
-(node, i, v) has the *place* ``(node*I + i)*V + v``, output VC (node, o, w) the *lane*
-``(node*O + o)*V + w``; the injection VC (node, v) has lane ``n*O*V + node*V + v``. Masks hold a bit for
-each input VC ``i*V + v``, output VC ``o*V + w`` or output ``o`` of one router.
+n = nodes, R = outputs towards neighbours, I = R + 1 inputs, O outputs, V = virtual channels. Input
+VC (node, i, v) has the *place* ``(node*I + i)*V + v``, output VC (node, o, w) the *lane*
+``(node*O + o)*V + w``; the injection VC (node, v) has lane ``n*O*V + node*V + v``. Masks hold a bit
+for each input VC ``i*V + v``, output VC ``o*V + w`` or output ``o`` of one router.
 """
 
 from enum import IntEnum
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .profiles import PROFILES, Profile
-from .router import Links, Routes
+from .router import Links, Routes, alone
 
 MAX_BITS = 62
 """Output VCs of a router: a mask is an int64."""
@@ -191,7 +191,7 @@ class Design(NamedTuple):
 
 
 class Arbiters(NamedTuple):
-    """Arbiters of an allocator: pointers, or with the matrix allocator the cycles of last grants."""
+    """Arbiters of an allocator: pointers, or for matrix arbiters the cycles of last grants."""
 
     inputs: NDArray[Any]
     """int64[n, requesters]"""
@@ -363,9 +363,4 @@ def make_state(
 
 def example() -> IqState:
     """Return the smallest state, from which numba takes the type."""
-    none = np.full((1, 1), -1, np.int64)
-    routes = Routes(
-        np.zeros((1, 1), np.uint16), np.zeros((1, 1), np.uint16), np.zeros(1, np.int64), none,
-        np.zeros((1, 1), np.uint16), np.zeros((1, 1), np.uint16),
-    )  # fmt: skip
-    return make_state(Links(none, none.copy()), routes, PROFILES["P4"], 1, 1)
+    return make_state(*alone(), PROFILES["P4"], 1, 1)

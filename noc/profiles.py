@@ -35,5 +35,5 @@ PROFILES: dict[str, Profile] = {
     "P4c2": Profile(credit_delay=2),
     "P4islip": Profile(vc_allocator="islip", sw_allocator="islip"),
 }
-"""Routers by name; the first is the default of BookSim 2's mesh examples, the others are its variants
-with look-ahead routing, speculation, slow credits and another allocator."""
+"""Routers by name: four stages, as in BookSim 2 with all delays 1; variants with look-ahead
+routing, with speculation too, with slow credits, and with another allocator."""

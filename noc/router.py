@@ -119,6 +119,14 @@ def make_ports(n_nodes: int, more_outputs: int = 0) -> Ports:
     )
 
 
+def alone() -> tuple[Links, Routes]:
+    """Return links and routes of a network of one node, from which numba takes types."""
+    none, mask = np.full((1, 4), -1, np.int64), np.full((1, 1), 1 << 4, np.uint16)
+    node = np.zeros(1, np.int64)
+    routes = Routes(mask, mask * 0, node, none[:, :1].copy(), mask * 0, mask * 0)
+    return Links(none, none.copy()), routes
+
+
 def make_packets(capacity: int) -> Packets:
     """Return an empty packet table."""
     return Packets(

@@ -1,7 +1,7 @@
 """The kernel of the router with virtual channels; `docs/noc-router.md` defines every cycle.
 
-Routers meet only over channels of at least two cycles, so each does its whole cycle at once and their
-order cannot matter. Only routers with flits are visited.
+Routers meet only over channels of at least two cycles, so each does its whole cycle at once and
+their order cannot matter. Only routers with flits are visited.
 """
 
 import numpy as np
@@ -88,7 +88,7 @@ def note_match(
 
 @kernel
 def start_packet(s: IqState, packets: Packets, node: int, j: int) -> int:
-    """Find the route of the packet at the front of an input VC; it wants its outputs from now on."""
+    """Find the route of the packet at the front of an input VC; it now wants its outputs."""
     d, r = s.design, s.routes
     place = node * s.design.input_vcs + j
     packet = s.fifo[place, s.vc[place, Vc.FIRST]] >> Flit.PACKET
@@ -653,8 +653,7 @@ def step(s: IqState, ports: Ports, packets: Packets, cycle: int) -> int:
     ----------
     s : IqState
     ports : Ports
-        Reads ``ready`` and ``tx``, writes ``rx``, ``tail``, ``routers``, ``sent`` and clears taken
-        ``tx``.
+        Reads ``ready`` and ``tx``, writes the others and clears taken ``tx``.
     packets : Packets
     cycle : int
         Larger than that of the last step. Cycles may be left out while no flit is inside.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .kernel import first_class, kernel
-from .router import Packets, Ports, StepStatus, step_signature
+from .router import Flit, Links, Packets, Ports, Routes, StepStatus, alone, step_signature
 
 LOCAL = 4
 N_PORTS = 5
@@ -22,18 +22,15 @@ ALL_PORTS = (1 << N_PORTS) - 1
 class SimpleState(NamedTuple):
     """State of all simple routers of a network."""
 
-    neighbour: NDArray[Any]
-    """int64[n, 4]: node behind an output, -1 for none."""
+    links: Links
+    """Behind an output lies the input of number ``output ^ 1``."""
+    routes: Routes
     outputs: NDArray[Any]
     """int64[n]: outputs of a router; those from 4 on deliver to the node."""
     order: NDArray[Any]
     """int64[n]: in which order the kernel visits routers; results do not depend on it."""
-    route_of: NDArray[Any]
-    """int64[n, n_sets]: route of (source, destination set), -1 where not declared."""
-    route: NDArray[Any]
-    """uint8[n_routes, n]: output ports of a route at a node, as bits."""
     fifo: NDArray[Any]
-    """int64[n, 5, depth]: packet number of each flit; a ring."""
+    """int64[n, 5, depth]: flits (`firemesh.noc.router.Flit`); a ring."""
     head: NDArray[Any]
     """int64[n, 5]: ring position of the oldest flit."""
     flits: NDArray[Any]
@@ -41,44 +38,53 @@ class SimpleState(NamedTuple):
     credits: NDArray[Any]
     """int64[n, 4]: free places in the FIFO behind an output."""
     pending: NDArray[Any]
-    """uint8[n, 5]: outputs that the oldest flit still asks for; 0 before it has been looked at."""
+    """uint16[n, 5]: outputs that the oldest flit still asks for; 0 before it has been looked at."""
     last: NDArray[Any]
     """int64[n, outputs]: input at which an output's round robin begins."""
     grant: NDArray[Any]
     """int64[n, outputs]: input that each output takes in this cycle, -1 for none."""
-    sent: NDArray[Any]
-    """int64[n]: flits of the offered packet that are in the network already."""
     load: NDArray[Any]
     """int64[n]: flits in the router's FIFOs."""
     link_flits: NDArray[Any]
     """int64[n, 5]: flits sent so far by each output; those that deliver are one."""
 
 
-def make_state(neighbour: NDArray[np.int64], depth: int, more_outputs: int = 0) -> SimpleState:
-    """Return empty routers for a neighbour table, with FIFOs of ``depth`` flits.
+def make_state(links: Links, routes: Routes, depth: int, more_outputs: int = 0) -> SimpleState:
+    """Return empty routers with FIFOs of ``depth`` flits.
 
     Router 0 has ``more_outputs`` outputs more than the others that deliver to its node.
     """
+    neighbour = links.neighbour
     n = len(neighbour)
     outputs = np.full(n, N_PORTS)
     outputs[0] += more_outputs
     return SimpleState(
-        neighbour=neighbour.copy(),
+        links=links,
+        routes=routes,
         outputs=outputs,
         order=np.arange(n),
-        route_of=np.full((n, 1), -1, np.int64),
-        route=np.zeros((1, n), np.uint8),
         fifo=np.zeros((n, N_PORTS, depth), np.int64),
         head=np.zeros((n, N_PORTS), np.int64),
         flits=np.zeros((n, N_PORTS), np.int64),
         credits=np.where(neighbour >= 0, depth, 0).astype(np.int64),
-        pending=np.zeros((n, N_PORTS), np.uint8),
+        pending=np.zeros((n, N_PORTS), np.uint16),
         last=np.zeros((n, N_PORTS + more_outputs), np.int64),
         grant=np.full((n, N_PORTS + more_outputs), -1, np.int64),
-        sent=np.zeros(n, np.int64),
         load=np.zeros(n, np.int64),
         link_flits=np.zeros((n, N_PORTS), np.int64),
     )
+
+
+@kernel
+def outputs_of(s: SimpleState, packets: Packets, packet: int, node: int) -> int:
+    """Return the mask of outputs that a packet asks for at a node, 0 when it has no route."""
+    number, r = packets.destinations[packet], s.routes
+    if number < 0 or number >= len(r.node_of):
+        return 0
+    if r.node_of[number] >= 0:
+        return np.int64(r.ports[node, r.node_of[number]])
+    tree = r.tree_of[packets.source[packet], number]
+    return np.int64(r.tree[tree, node]) if tree >= 0 else 0
 
 
 @kernel
@@ -89,14 +95,11 @@ def decide(s: SimpleState, ports: Ports, packets: Packets, node: int) -> int:
         if s.flits[node, i] == 0:
             continue
         if s.pending[node, i] == 0:
-            packet = s.fifo[node, i, s.head[node, i]]
-            number = packets.destinations[packet]
-            if number < 0 or number >= s.route_of.shape[1]:
+            packet = s.fifo[node, i, s.head[node, i]] >> Flit.PACKET
+            outputs = outputs_of(s, packets, packet, node)
+            if outputs == 0:
                 return StepStatus.NO_ROUTE
-            route = s.route_of[packets.source[packet], number]
-            if route < 0 or s.route[route, node] == 0:
-                return StepStatus.NO_ROUTE
-            s.pending[node, i] = s.route[route, node]
+            s.pending[node, i] = outputs
         asked |= s.pending[node, i]
     delivered = 0
     for o in range(s.outputs[node]):
@@ -121,11 +124,11 @@ def decide(s: SimpleState, ports: Ports, packets: Packets, node: int) -> int:
 
 
 @kernel
-def append(s: SimpleState, node: int, port: int, packet: int) -> None:
+def append(s: SimpleState, node: int, port: int, flit: int) -> None:
     """Put a flit behind the others of a FIFO; the sender has made sure of its place."""
     at = s.head[node, port] + s.flits[node, port]
     depth = s.fifo.shape[2]
-    s.fifo[node, port, at - depth if at >= depth else at] = packet
+    s.fifo[node, port, at - depth if at >= depth else at] = flit
     s.flits[node, port] += 1
     s.load[node] += 1
 
@@ -139,15 +142,16 @@ def move(s: SimpleState, ports: Ports, node: int) -> None:
         if i < 0:
             continue
         s.grant[node, o] = -1
-        packet = s.fifo[node, i, s.head[node, i]]
+        flit = s.fifo[node, i, s.head[node, i]] + Flit.ROUTER
         s.link_flits[node, min(o, LOCAL)] += 1
-        if o == LOCAL:
-            ports.rx[node] = packet
-        elif o > LOCAL:
-            ports.rx[len(s.outputs) + o - N_PORTS] = packet
+        if o >= LOCAL:
+            wire = node if o == LOCAL else len(s.outputs) + o - N_PORTS
+            ports.rx[wire] = flit >> Flit.PACKET
+            ports.tail[wire] = flit & Flit.TAIL
+            ports.routers[wire] = (flit >> 1) & Flit.ROUTERS
         else:
             s.credits[node, o] -= 1
-            append(s, s.neighbour[node, o], o ^ 1, packet)
+            append(s, s.links.neighbour[node, o], o ^ 1, flit)
         s.pending[node, i] &= ALL_PORTS ^ (1 << min(o, LOCAL))
         touched |= 1 << i
     for i in range(N_PORTS):
@@ -157,10 +161,10 @@ def move(s: SimpleState, ports: Ports, node: int) -> None:
             s.flits[node, i] -= 1
             s.load[node] -= 1
             if i != LOCAL:
-                s.credits[s.neighbour[node, i], i ^ 1] += 1
+                s.credits[s.links.neighbour[node, i], i ^ 1] += 1
 
 
-SIGNATURE = step_signature(make_state(np.full((1, 4), -1, np.int64), 1))
+SIGNATURE = step_signature(make_state(*alone(), 1))
 
 
 @first_class(SIGNATURE)
@@ -171,7 +175,7 @@ def step(s: SimpleState, ports: Ports, packets: Packets, cycle: int) -> int:
     ----------
     s : SimpleState
     ports : Ports
-        Reads ``ready`` and ``tx``, writes ``rx`` and clears taken ``tx``.
+        Reads ``ready`` and ``tx``, writes the others and clears taken ``tx``.
     packets : Packets
     cycle : int
         Not used by this router: its cycles are all alike.
@@ -195,9 +199,11 @@ def step(s: SimpleState, ports: Ports, packets: Packets, cycle: int) -> int:
         if s.load[node] > 0:
             move(s, ports, node)
         if offered >= 0 and has_room:
-            append(s, node, LOCAL, offered)
-            s.sent[node] += 1
-            if s.sent[node] == packets.flits[offered]:
-                s.sent[node] = 0
+            flit = np.int64(offered) << Flit.PACKET
+            ports.sent[node] += 1
+            if ports.sent[node] == packets.flits[offered]:
+                flit |= Flit.TAIL
+                ports.sent[node] = 0
                 ports.tx[node] = -1
+            append(s, node, LOCAL, flit)
     return StepStatus.OK

@@ -99,7 +99,8 @@ def _check_form(table: Table, graph: Graph) -> None:
         )
     if np.any(table.upper & ~table.ports) or (table.classes == 1 and table.upper.any()):
         raise ValueError(
-            "table: upper must hold ports of the same table, and none with one class; clear the rest"
+            "table: upper must hold ports of the same table, and none with one class; clear the "
+            "rest"
         )
 
 

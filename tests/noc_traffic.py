@@ -1,13 +1,15 @@
 """Random traffic on a network of routers, driven cycle by cycle, for tests."""
 
 from collections import defaultdict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hypothesis import strategies as st
 
+from firemesh.noc.iq_state import Clock, IqState
 from firemesh.noc.network import Network
-from firemesh.noc.router import make_packets, take
+from firemesh.noc.router import Flit, make_packets, take
+from firemesh.noc.topology import mesh
 
 LOCAL = 4
 
@@ -32,6 +34,7 @@ class Traffic:
     parcels: tuple[Parcel, ...]
     ready: np.ndarray
     """bool[cycles, nodes]; afterwards every node is ready."""
+    patience: int = 1
 
     @property
     def n_nodes(self) -> int:
@@ -46,7 +49,7 @@ class Traffic:
     def limit(self) -> int:
         """A cycle before which the slowest network must have delivered everything."""
         longest = max((parcel.due for parcel in self.parcels), default=0) + len(self.ready)
-        return longest + 2 * (self.width + self.height) * (self.copies + 2)
+        return longest + self.patience * 2 * (self.width + self.height) * (self.copies + 2)
 
 
 @st.composite
@@ -83,9 +86,16 @@ class Drive:
     """
 
     def __init__(self, traffic: Traffic, order=None, router="simple", ports=1) -> None:
+        if router != "simple":  # a multicast must fit into a VC, a hop takes up to seven cycles
+            longest = max(parcel.flits for parcel in traffic.parcels)
+            traffic = replace(traffic, depth=max(traffic.depth, longest), patience=8)
         self.traffic = traffic
+        self.order = order
         self.network = Network(
-            traffic.width, traffic.height, router=router, buffer_flits=traffic.depth, ports=ports
+            mesh(traffic.width, traffic.height),
+            router=router,
+            buffer_flits=traffic.depth,
+            ports=ports,
         )
         self.packets = make_packets(len(traffic.parcels))
         self.queues = [deque() for _ in range(traffic.n_nodes)]
@@ -95,7 +105,7 @@ class Drive:
             self.packets.destinations[number] = members
             self.packets.flits[number] = parcel.flits
             self.queues[parcel.source].append(number)
-        if order is not None:
+        if order is not None and router == "simple":
             self.network.state.order[:] = order
         self.cycle = 0
         self.delivered: list[tuple[int, int, int]] = []
@@ -104,6 +114,7 @@ class Drive:
     def step(self) -> None:
         """Advance the network by one cycle, then let every node act."""
         ports = self.network.ports
+        self._visit_in_order()
         status = take(self.network.step, self.network.state, ports, self.packets, self.cycle)
         assert status == 0
         for wire in np.flatnonzero(ports.rx >= 0).tolist():
@@ -117,6 +128,13 @@ class Drive:
         pattern = self.traffic.ready
         ports.ready[:] = pattern[self.cycle] if self.cycle < len(pattern) else 1
         self.cycle += 1
+
+    def _visit_in_order(self) -> None:
+        """Sort the list of routers that a router with virtual channels goes through."""
+        s = self.network.state
+        if self.order is not None and isinstance(s, IqState):
+            n = s.clock[Clock.ACTIVE]
+            s.active[:n] = sorted(s.active[:n], key=list(self.order).index)
 
     @property
     def is_over(self) -> bool:
@@ -145,7 +163,7 @@ class Drive:
         }
         for node, number in enumerate(self.network.ports.tx):
             if number >= 0:
-                entered[int(number)] = int(self.network.state.sent[node])
+                entered[int(number)] = int(self.network.ports.sent[node])
         return entered
 
     def flits(self):
@@ -153,7 +171,8 @@ class Drive:
         s = self.network.state
         for node, port in np.argwhere(s.flits > 0):
             for i in range(s.flits[node, port]):
-                number = int(s.fifo[node, port, (s.head[node, port] + i) % s.fifo.shape[2]])
+                flit = int(s.fifo[node, port, (s.head[node, port] + i) % s.fifo.shape[2]])
+                number = flit >> Flit.PACKET
                 asks = int(s.pending[node, port]) if i == 0 else 0
                 yield int(node), number, asks or self.branches(number, int(node))
 

@@ -1,11 +1,10 @@
 """A network that delivers packets in any order, as one with many VCs may."""
 
-import numpy as np
-
 from firemesh.noc.kernel import first_class, kernel
 from firemesh.noc.network import Network
-from firemesh.noc.router import Packets, Ports, step_signature
+from firemesh.noc.router import Packets, Ports, alone, step_signature
 from firemesh.noc.step_simple import SimpleState, make_state
+from firemesh.noc.topology import mesh
 
 LOCAL = 4
 OK, NO_ROUTE = 0, 1
@@ -19,24 +18,33 @@ def draw(s: SimpleState) -> int:
 
 
 @kernel
+def is_member(s: SimpleState, number: int, tree: int, node: int) -> bool:
+    """Tell whether a node is of a destination set."""
+    if tree < 0:
+        return s.routes.node_of[number] == node
+    return (s.routes.tree[tree, node] >> LOCAL) & 1 != 0
+
+
+@kernel
 def accept(s: SimpleState, ports: Ports, packets: Packets, node: int) -> int:
     """Take an offered packet when every destination's list has room."""
     packet = ports.tx[node]
-    route = s.route_of[packets.source[packet], packets.destinations[packet]]
-    if route < 0:
+    number = packets.destinations[packet]
+    tree = s.routes.tree_of[packets.source[packet], number]
+    if tree < 0 and s.routes.node_of[number] < 0:
         return NO_ROUTE
     for to in range(len(s.order)):
-        if (s.route[route, to] >> LOCAL) & 1 and s.flits[to, 0] == s.fifo.shape[2]:
+        if is_member(s, number, tree, to) and s.flits[to, 0] == s.fifo.shape[2]:
             return OK
     for to in range(len(s.order)):
-        if (s.route[route, to] >> LOCAL) & 1:
+        if is_member(s, number, tree, to):
             s.fifo[to, 0, s.flits[to, 0]] = packet
             s.flits[to, 0] += 1
     ports.tx[node] = -1
     return OK
 
 
-SIGNATURE = step_signature(make_state(np.full((1, 4), -1, np.int64), 1))
+SIGNATURE = step_signature(make_state(*alone(), 1))
 
 
 @first_class(SIGNATURE)
@@ -48,6 +56,7 @@ def shuffle_step(s: SimpleState, ports: Ports, packets: Packets, cycle: int) -> 
             s.flits[node, 0] -= 1
             at = draw(s) % (s.flits[node, 0] + 1)
             ports.rx[node] = s.fifo[node, 0, at]
+            ports.tail[node] = 1
             s.fifo[node, 0, at] = s.fifo[node, 0, s.flits[node, 0]]
     for node in range(len(s.order)):
         if ports.tx[node] >= 0 and accept(s, ports, packets, node) != OK:
@@ -57,7 +66,7 @@ def shuffle_step(s: SimpleState, ports: Ports, packets: Packets, cycle: int) -> 
 
 def shuffling(width: int, height: int, seed: int) -> Network:
     """Return such a network; packets must have one flit."""
-    network = Network(width, height, buffer_flits=256)
+    network = Network(mesh(width, height), buffer_flits=256)
     network.step = shuffle_step
     network.state.last[0, 0] = seed
     return network

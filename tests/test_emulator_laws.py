@@ -16,20 +16,19 @@ import firemesh
 from firemesh.emulator import mnf
 from firemesh.emulator.activations import Activations
 from firemesh.emulator.emulation import Emulation
+from firemesh.emulator.interconnect import interconnect
 from firemesh.emulator.machine import machine
 from firemesh.emulator.slots import Cause
 from firemesh.emulator.state import Kind, Memory
 from firemesh.models.network import Linear
 from firemesh.models.reference import conv_sums, forward, linear_sums
-from firemesh.noc.network import Network as Interconnect
 
 many = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def run(case, inputs=None, noc=None):
     plan = case.plan
-    mesh, depth = plan.machine.mesh, plan.machine.noc.buffer_flits
-    noc = noc or Interconnect(mesh.width, mesh.height, buffer_flits=depth)
+    noc = noc or interconnect(plan.machine)
     taken = np.zeros(plan.machine.n_pes, np.int64)
     inputs = stored_input(case) if inputs is None else inputs
     (wave,) = mnf.Layer(plan, plan.steps[0], noc, inputs, 0, taken).waves()
@@ -222,9 +221,8 @@ def test_an_end_of_data_that_overtakes_its_events_is_borne():
 @many
 @given(case=cases(is_whole=True), seed=st.integers(0, 2**32 - 1))
 def test_the_order_of_routers_changes_nothing(case, seed):
-    mesh, depth = case.plan.machine.mesh, case.plan.machine.noc.buffer_flits
-    permuted = Interconnect(mesh.width, mesh.height, buffer_flits=depth)
-    permuted.state.order[:] = np.random.default_rng(seed).permutation(mesh.n_nodes)
+    permuted = interconnect(case.plan.machine)
+    permuted.state.order[:] = np.random.default_rng(seed).permutation(permuted.n_nodes)
     one, other = run(case), run(case, noc=permuted)
     assert one.cycle1 == other.cycle1
     assert accesses(case.plan, one) == accesses(case.plan, other)

@@ -186,7 +186,16 @@ MISTAKES = [
      "mesh: must have 2 to 4096 nodes (one storage PE and at least one PE), got 1 x 1"),
     ({"mesh__width": 64, "mesh__height": 65},
      "mesh: must have 2 to 4096 nodes (one storage PE and at least one PE), got 64 x 65"),
-    ({"noc__router": "torus"}, "noc.router: must be 'simple', got 'torus'"),
+    ({"noc__router": "torus"}, "noc.router: must be one of simple, P4, P3, P2, P4c2, P4islip or "
+     "the description of one, got 'torus'"),
+    ({"noc__router": {"hops": 2}}, "noc.router.hops: unknown key; known here: routing_delay, "
+     "vc_alloc_delay, sw_alloc_delay, st_delay, credit_delay, link_delay, speculative, "
+     "vc_allocator, sw_allocator, switching"),
+    ({"noc__router": {"st_delay": 0}},
+     "noc.router.st_delay: must be greater than or equal to 1, got 0"),
+    ({"noc__router": 4}, "noc.router: must be a mapping of fields, got 4"),
+    ({"noc__routing": "west-first"},
+     "noc.routing: west-first needs a router with virtual channels, such as P4, got simple"),
     ({"noc__multicast": "flood"},
      "noc.multicast: must be 'tree', 'chain' or 'unicast', got 'flood'"),
     ({"noc__buffer_flits": 4097}, "noc.buffer_flits: must be less than or equal to 4096, got 4097"),

@@ -11,13 +11,13 @@ from small_layers import Case, cases
 
 from firemesh.emulator import mnf
 from firemesh.emulator.activations import arrived, merged
+from firemesh.emulator.interconnect import interconnect
 from firemesh.emulator.shape import weights
 from firemesh.emulator.slots import Cause
 from firemesh.emulator.state import Kind
 from firemesh.emulator.steps import MnfStep
 from firemesh.encoders.events import raster
 from firemesh.models.reference import forward
-from firemesh.noc.network import Network as Interconnect
 
 often = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -74,9 +74,7 @@ def run_frames(case: Case, frames: int) -> Iterator[tuple[int, mnf.WaveRun, Orac
     Layers after one that the host unit computes are left out.
     """
     plan = case.plan
-    mesh, depth = plan.machine.mesh, plan.machine.noc.buffer_flits
-    ports = plan.machine.storage.ports
-    noc = Interconnect(mesh.width, mesh.height, buffer_flits=depth, ports=ports)
+    noc = interconnect(plan.machine)
     cuts = oracle_cuts(case)
     oracle_waves = [
         waves(cut, of_layer)

@@ -8,6 +8,7 @@ from noc_traffic import Drive, Parcel, Traffic
 
 from firemesh.noc.network import Network, NetworkError
 from firemesh.noc.router import make_packets
+from firemesh.noc.topology import mesh
 
 SETS = st.lists(st.lists(st.integers(0, 5), min_size=1), min_size=1, max_size=12)
 
@@ -21,24 +22,13 @@ def packets_of_one(source, destinations):
 @settings(deadline=None)
 @given(sets=SETS, data=st.data())
 def test_equal_sets_share_a_number_from_every_source_and_different_sets_do_not(sets, data):
-    network = Network(3, 2)
+    network = Network(mesh(3, 2))
     sources = st.integers(0, 5)
     numbers = [network.destinations(data.draw(sources), members) for members in sets]
     for a, one in zip(sets, numbers, strict=True):
         assert network.sets[one] == tuple(sorted(set(a)))
         for b, other in zip(sets, numbers, strict=True):
             assert (set(a) == set(b)) == (one == other)
-
-
-@settings(deadline=None)
-@given(sets=SETS)
-def test_set_bits_are_the_members_bit_by_bit(sets):
-    network = Network(3, 2)
-    for members in sets:
-        network.destinations(0, members)
-    assert network.set_bits.shape == (len(network.sets), 1)
-    for row, members in zip(network.set_bits, network.sets, strict=True):
-        assert int(row[0]) == sum(1 << node for node in members)
 
 
 def test_routes_declared_while_flits_are_inside_disturb_none_of_them():
@@ -53,14 +43,14 @@ def test_routes_declared_while_flits_are_inside_disturb_none_of_them():
 
 
 def test_the_snake_and_the_number_of_nodes_are_those_of_the_mesh():
-    network = Network(3, 2)
+    network = Network(mesh(3, 2))
     assert (network.n_nodes, network.snake) == (6, [0, 1, 2, 5, 4, 3])
 
 
 def test_a_packet_whose_set_its_source_did_not_declare_ends_the_run_with_the_remedy():
-    network = Network(2, 2)
-    packets = packets_of_one(2, network.destinations(1, (3,)))
-    network.destinations(2, (0,))
+    network = Network(mesh(2, 2))
+    packets = packets_of_one(2, network.destinations(1, (0, 3)))
+    network.destinations(2, (0, 1))
     network.ports.tx[2] = 0
     network.cycle(packets, 0)
     with pytest.raises(NetworkError, match="^a packet reached a node that its .* no route .*decl"):
@@ -68,7 +58,7 @@ def test_a_packet_whose_set_its_source_did_not_declare_ends_the_run_with_the_rem
 
 
 def test_a_network_stepped_from_python_delivers_in_the_cycle_of_the_closed_form():
-    network = Network(2, 2)
+    network = Network(mesh(2, 2))
     packets = packets_of_one(0, network.destinations(0, (3,)))
     network.ports.tx[0] = 0
     network.ports.ready[:] = 1
@@ -90,7 +80,7 @@ def test_a_network_stepped_from_python_delivers_in_the_cycle_of_the_closed_form(
 )
 def test_an_unknown_name_or_an_empty_fifo_is_refused(options, sentence):
     with pytest.raises(ValueError, match=sentence):
-        Network(2, 2, **options)
+        Network(mesh(2, 2), **options)
 
 
 @pytest.mark.parametrize(
@@ -103,4 +93,4 @@ def test_an_unknown_name_or_an_empty_fifo_is_refused(options, sentence):
 )
 def test_destinations_outside_the_mesh_are_refused(source, nodes, sentence):
     with pytest.raises(ValueError, match=sentence):
-        Network(2, 2).destinations(source, nodes)
+        Network(mesh(2, 2)).destinations(source, nodes)

@@ -100,8 +100,8 @@ def test_flits_in_are_flits_out_and_flits_inside_in_every_cycle(traffic):
 def test_credits_and_flits_behind_them_are_the_depth_in_every_cycle(traffic):
     drive = Drive(traffic)
     s = drive.network.state
-    links = np.argwhere(s.neighbour >= 0)
-    behind = s.neighbour[links[:, 0], links[:, 1]], links[:, 1] ^ 1
+    links = np.argwhere(s.links.neighbour >= 0)
+    behind = s.links.neighbour[links[:, 0], links[:, 1]], links[:, 1] ^ 1
     for _ in drive.steps():
         assert np.all(s.credits[links[:, 0], links[:, 1]] + s.flits[behind] == traffic.depth)
 
