@@ -155,3 +155,50 @@ def stats(
         table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells))
     with console() as page:
         page.print(table)
+
+
+@traces.command("export")
+def export(
+    path: Path_,
+    format: Annotated[str, typer.Option(metavar="FORMAT", help="netrace, noxim or packets.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="What to write; FILE.json beside it tells how.")
+    ],
+    layer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this layer; default: all.")
+    ] = None,
+    frame: Annotated[
+        int | None, typer.Option(metavar="N", help="Only this frame, from 0; default: all.")
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(metavar="table|hardcoded", help="Of noxim's files; default: table."),
+    ] = None,
+    split: Annotated[
+        bool, typer.Option("--split", help="Of packets: a line for each destination.")
+    ] = False,
+    relative: Annotated[
+        bool, typer.Option("--relative", help="Count cycles from the first that is exported.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the packets for another program: netrace, Noxim or lines of text."""
+    from ..traces.exporters.export import export as write
+    from ..traces.exporters.export import find_exporter, side_file
+    from ..traces.exporters.exporter import Options
+    from ..traces.reader import open_trace
+
+    options = Options(layer, frame, relative, split, form)
+    find_exporter(format, options)
+    with open_trace(path) as trace, progress("segment") as bar:
+        task = bar.add_task("", total=None)
+        report = write(
+            trace, format, out, options, force,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+    if as_json:
+        typer.echo(side_file(out).read_text("utf-8"), nl=False)
+        return
+    told = ", ".join(f"{count:,} {name}" for name, count in report.counts.items())
+    typer.echo(f"{format}: {told} in {out.stat().st_size:,} bytes, {out}")
