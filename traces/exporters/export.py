@@ -72,12 +72,15 @@ def export(
     exporter = find_exporter(format, options)
     _check_out(trace, out, format, exporter, force)
     side = side_file(out)
-    with _unfinished(out) as new, _unfinished(side) as new_side:
-        report = exporter.write(trace, new, options, progress or (lambda done, total: None))
-        told = {"format": format, "counts": report.counts} | report.facts
-        new_side.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
-        os.replace(new_side, side)
-        os.replace(new, out)
+    try:
+        with _unfinished(out) as new, _unfinished(side) as new_side:
+            report = exporter.write(trace, new, options, progress or (lambda done, total: None))
+            told = {"format": format, "counts": report.counts} | report.facts
+            new_side.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+            _put(new_side, side)
+            _put(new, out)
+    except OSError as error:  # a full disk tells no name, others the one that was written under
+        raise OSError(error.errno, error.strerror or str(error), str(out)) from None
     return report
 
 
@@ -98,6 +101,8 @@ def find_exporter(format: str, options: Options) -> Exporter:
 
 
 def _check_out(trace: Trace, out: Path, format: str, exporter: Exporter, force: bool) -> None:
+    if out.is_dir():
+        raise TraceError(f"{out}: is a folder; name a file")
     if not out.name.endswith(exporter.suffix) or out.name == exporter.suffix:
         raise TraceError(
             f"{out}: a file for {format} must be named NAME{exporter.suffix}; "
@@ -112,6 +117,14 @@ def _check_out(trace: Trace, out: Path, format: str, exporter: Exporter, force: 
             raise TraceError(f"{path}: is the trace itself; name another file")
         if os.path.lexists(path) and not force:
             raise TraceError(f"{path}: exists; name another file, or replace it with --force")
+
+
+def _put(new: Path, path: Path) -> None:
+    """Give a whole file its name, once it is on the disk."""
+    if new.is_file():
+        with open(new, "rb+") as file:
+            os.fsync(file.fileno())
+    os.replace(new, path)
 
 
 @contextmanager
