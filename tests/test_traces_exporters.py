@@ -25,7 +25,9 @@ from hypothesis import strategies as st
 
 import firemesh
 from firemesh.emulator.cli import main
+from firemesh.emulator.recorder import Recorder
 from firemesh.models.network import Conv, Network, Tensor
+from firemesh.traces import writer
 from firemesh.traces.errors import TraceError
 from firemesh.traces.exporters import noxim, traffic
 from firemesh.traces.exporters.export import EXPORTERS, export
@@ -370,6 +372,7 @@ def test_a_layer_of_netrace_has_its_cycles_and_its_packets_alone(recorded, netra
     _, data, _ = written(recorded(), "netrace", tmp_path / "a.bz2", layer="fc1")
     part = read_netrace(data)
     assert [p[0:1] + p[2:8] for p in part.packets] == [p[0:1] + p[2:8] for p in mine]
+    assert sum(region.cycles for region in part.regions) == part.cycles
     shift = mine[0].cycle
     _, data, side = written(recorded(), "netrace", tmp_path / "b.bz2", layer="fc1", relative=True)
     relative = read_netrace(data)
@@ -666,6 +669,7 @@ def test_arrivals_that_contradict_packets_are_refused(recorded, tmp_path, monkey
 
     edits = (
         lambda rows: rows[:-1],
+        lambda rows: rows[1:],  # one of several copies
         lambda rows: to_another(rows, "number", 10**6),
         lambda rows: to_another(rows, "source", 500),
         lambda rows: to_another(rows, "unit", rows["unit"][1]),
@@ -675,6 +679,32 @@ def test_arrivals_that_contradict_packets_are_refused(recorded, tmp_path, monkey
         with pytest.raises(TraceError, match="segment 1 contradict each other; see firemesh trace"):
             written(recorded(), "packets", tmp_path / "o")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_unfinished_run_is_exported_as_far_as_it_came(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "COMMIT_SECONDS", -1.0)
+    whole, part = tmp_path / "whole.h5", tmp_path / "part.h5"
+    firemesh.run("digits", firemesh.images("digits", 2)[0], trace=whole)
+    commit, commits = Recorder.commit, 0
+
+    def stop(self, state):
+        nonlocal commits
+        commit(self, state)
+        commits += 1
+        if commits == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recorder, "commit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        firemesh.run("digits", firemesh.images("digits", 2)[0], trace=part)
+    assert not part.exists()
+    lines = read_packet_lines(written(part, "packets", tmp_path / "a")[1].decode())
+    assert (
+        lines
+        == read_packet_lines(written(whole, "packets", tmp_path / "b")[1].decode())[: len(lines)]
+    )
+    sides = [json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json")]
+    assert [side["complete"] for side in sides] == [False, True] and 0 < len(lines)
 
 
 def test_progress_counts_the_segments(recorded, tmp_path):
