@@ -28,8 +28,8 @@ CYCLES_AT_ONCE = 1 << 18
 SPACE, NEWLINE = (ord(c) for c in " \n")
 
 LOST = (
-    "sizes: all packets are as long as -size says, and at least 2 flits; where a source then has more "
-    "than a flit a cycle to send, packets wait in its queue beyond their window",
+    "sizes: all packets are as long as -size says, and at least 2 flits; where a source then has "
+    "more than a flit a cycle to send, packets wait in its queue beyond their window",
     "that the copies of a multicast share links: each copy is injected at the source",
     "dependencies: nothing waits for an arrival",
 )
