@@ -94,6 +94,8 @@ class Load(NamedTuple):
     """int64[rows]: free rows of it; a stack."""
     members: NDArray[Any]
     """int64[sets]: nodes of a destination set."""
+    ejected: NDArray[Any]
+    """int64[n]: flits delivered."""
     delivery: NDArray[Any]
     """int64[rows, 10]: columns of `Row`."""
     clock: NDArray[Any]
@@ -168,6 +170,7 @@ def note_deliveries(ports: Ports, packets: Packets, load: Load, cycle: int) -> N
             continue
         clock[Clock.MOVED] = cycle
         node = wire if wire < len(ports.tx) else 0
+        load.ejected[node] += 1
         is_single = load.members[packets.destinations[k]] == 1
         first = load.slot[k, Slot.FIRST]
         head = first if is_single else load.heads[first, node]

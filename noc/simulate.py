@@ -57,6 +57,7 @@ class Simulation:
             heads=np.zeros((0, n), np.int64),
             free_heads=np.zeros(0, np.int64),
             members=np.ones(n, np.int64),
+            ejected=np.zeros(n, np.int64),
             delivery=np.zeros((ROWS + len(network.ports.rx), len(Row)), np.int64),
             clock=np.zeros(len(Clock), np.int64),
         )
@@ -72,6 +73,11 @@ class Simulation:
     def n_created(self) -> int:
         """Packets created so far."""
         return int(self._load.clock[Clock.SERIAL])
+
+    @property
+    def ejected(self) -> NDArray[np.int64]:
+        """int64[n]: flits delivered to each node so far."""
+        return self._load.ejected.copy()
 
     @property
     def n_alive(self) -> int:
