@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .topology import Graph, neighbours, node_name, port_name, sources
-from .walk import walk
+from .walk import settle, walk
 
 _REMEDY = "use a routing made for this topology"
 
@@ -35,9 +35,6 @@ class Table(NamedTuple):
 def hops(table: Table, graph: Graph) -> NDArray[np.int16]:
     """Return the most links on a path between two nodes, having checked that every path arrives.
 
-    Goes from the destinations backwards: a pair is settled when all its permitted steps lead to
-    settled pairs.
-
     Parameters
     ----------
     table : Table
@@ -57,28 +54,12 @@ def hops(table: Table, graph: Graph) -> NDArray[np.int16]:
     """
     _check_form(table, graph)
     _check_masks(table, graph)
-    before, output = sources(graph)
-    n, radix = before.shape
-    unsettled = np.zeros((n, n), np.uint8)
-    for port in range(radix):
-        unsettled += ((table.ports >> port) & 1).astype(np.uint8)
+    n = graph.number_of_nodes()
     length = np.zeros((n, n), np.int16)
-    node = destination = np.arange(n)
-    step = 0
-    while len(node):
-        step += 1
-        settled = [np.zeros(0, np.int64)]
-        for entry in range(radix):
-            from_node = before[node, entry]
-            masks = table.ports[from_node, destination]
-            leads = (from_node >= 0) & ((masks >> np.maximum(output[node, entry], 0)) & 1 > 0)
-            pairs = from_node[leads] * n + destination[leads]
-            np.subtract.at(unsettled.reshape(-1), pairs, 1)
-            length.reshape(-1)[pairs] = step
-            settled.append(pairs[unsettled.reshape(-1)[pairs] == 0])
-        node, destination = np.divmod(np.unique(np.concatenate(settled)), n)
-    if unsettled.any():
-        raise ValueError(_circle(table, graph, unsettled))
+    unsettled, queue = np.zeros((2, n), np.int64)
+    destination = settle(table.ports, *sources(graph), length, unsettled, queue)
+    if destination >= 0:
+        raise ValueError(_circle(table, graph, destination, unsettled))
     return length
 
 
@@ -130,15 +111,15 @@ def _check_masks(table: Table, graph: Graph) -> None:
     )
 
 
-def _circle(table: Table, graph: Graph, unsettled: NDArray[np.uint8]) -> str:
+def _circle(table: Table, graph: Graph, destination: int, unsettled: NDArray[np.int64]) -> str:
     """Return the sentence about a path that never ends."""
     neighbour = neighbours(graph)
-    source, destination = map(int, np.argwhere(unsettled)[0])
+    source = int(np.argmax(unsettled > 0))
     path = [source]
     while len(set(path)) == len(path):
         mask = int(table.ports[path[-1], destination])
         targets = [int(t) for port, t in enumerate(neighbour[path[-1]]) if mask >> port & 1]
-        path.append(next(node for node in targets if unsettled[node, destination]))
+        path.append(next(node for node in targets if unsettled[node]))
     names = [node_name(graph, node) for node in (source, destination, path[-1])]
     return (
         f"routing: the path from node {names[0]} to node {names[1]} does not arrive, it comes back "

@@ -1,4 +1,4 @@
-"""The kernel that walks a routing table's paths from one source."""
+"""The kernels that walk a routing table: on from one source, back from all destinations."""
 
 from typing import Any
 
@@ -57,4 +57,62 @@ def walk(
                 steps += 1
                 if node < 0:
                     return int(to)
+    return -1
+
+
+@outer_kernel
+def settle(
+    ports: NDArray[Any],
+    before: NDArray[Any],
+    output: NDArray[Any],
+    length: NDArray[Any],
+    unsettled: NDArray[Any],
+    queue: NDArray[Any],
+) -> int:
+    """Find the longest permitted path between any two nodes.
+
+    Goes back from each destination. A node is settled when all its permitted steps lead to settled
+    nodes; so all are settled exactly when no path can come back to where it was.
+
+    Parameters
+    ----------
+    ports : uint16[n, n]
+        Of a `firemesh.noc.table.Table` whose masks hold links only.
+    before, output : int64[n, radix]
+        Of `firemesh.noc.topology.sources`.
+    length : int16[n, n]
+        0; receives the links by (node, destination).
+    unsettled : int64[n]
+        Receives, for the last destination that was looked at, how many permitted steps of a node
+        lead to nodes that are not settled.
+    queue : int64[n]
+        For the kernel's own use.
+
+    Returns
+    -------
+    int
+        The first destination that not every node is settled for, -1 for none.
+    """
+    n, radix = before.shape
+    for to in range(n):
+        for node in range(n):
+            unsettled[node] = 0
+            for port in range(radix):
+                unsettled[node] += (ports[node, to] >> port) & 1
+        queue[0] = to
+        n_done, n_settled = 0, 1
+        while n_done < n_settled:
+            node = queue[n_done]
+            n_done += 1
+            for entry in range(radix):
+                back = before[node, entry]
+                if back < 0 or (ports[back, to] >> output[node, entry]) & 1 == 0:
+                    continue
+                length[back, to] = length[node, to] + 1
+                unsettled[back] -= 1
+                if unsettled[back] == 0:
+                    queue[n_settled] = back
+                    n_settled += 1
+        if n_settled < n:
+            return to
     return -1
