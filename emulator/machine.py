@@ -250,20 +250,29 @@ class Machine(_Part):
         return parse(tree, self.name)
 
 
-def _known_fields(location: tuple[Any, ...]) -> list[str]:
-    part: Any = Machine
+def _known_fields(location: tuple[Any, ...], part: Any) -> list[str]:
     for key in location[:-1]:
         part = Profile if key == "router" else part.model_fields[key].annotation
     return list(part.model_fields)
 
 
-def _sentence(error: ValidationError, where: str) -> str:
+def sentence(error: ValidationError, where: str, model: type[BaseModel]) -> str:
+    """Return what to tell of the first thing that is wrong with a description.
+
+    Parameters
+    ----------
+    error : ValidationError
+    where : str
+        File, preset or option.
+    model : type
+        Of the description.
+    """
     first = error.errors()[0]
     location = tuple(key for key in first["loc"] if key not in (NAMED, DESCRIBED))
     path = ".".join(str(key) for key in location)
     place = f"{where}: {path}" if path else where
     if first["type"] in ("extra_forbidden", "invalid_key"):
-        return f"{place}: unknown key; known here: {', '.join(_known_fields(location))}"
+        return f"{place}: unknown key; known here: {', '.join(_known_fields(location, model))}"
     if first["type"] == "missing":
         return f"{place}: missing; add this key"
     if first["type"] == "value_error":
@@ -297,7 +306,7 @@ def parse(tree: Any, where: str) -> Machine:
     try:
         return Machine.model_validate(dict(tree))
     except ValidationError as error:
-        raise MachineError(_sentence(error, where)) from None
+        raise MachineError(sentence(error, where, Machine)) from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -316,8 +325,13 @@ class _Loader(yaml.SafeLoader):
 
 def parse_yaml(text: str, where: str) -> Machine:
     """Return the machine that a YAML text describes."""
+    return parse(load_yaml(text, where), where)
+
+
+def load_yaml(text: str, where: str) -> Any:
+    """Return what a YAML text holds."""
     try:
-        tree = yaml.load(text, _Loader)
+        return yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -325,7 +339,16 @@ def parse_yaml(text: str, where: str) -> Machine:
         raise MachineError(
             f"{where}{line}: is not valid YAML; correct it there ({reason})"
         ) from None
-    return parse(tree, where)
+
+
+def read_yaml(name: str) -> Any:
+    """Return what a YAML file holds."""
+    try:
+        text = Path(name).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not a text file"
+        raise MachineError(f"{name}: cannot be read ({reason}); give a YAML file") from None
+    return load_yaml(text, name)
 
 
 def presets() -> list[str]:
@@ -357,9 +380,4 @@ def machine(source: "str | Path | Machine") -> Machine:
             f"{name}: no machine of this name and no such file; "
             f"known machines: {', '.join(presets())}; or give the path of a YAML file"
         )
-    try:
-        text = Path(name).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a text file"
-        raise MachineError(f"{name}: cannot be read ({reason}); give a YAML file") from None
-    return parse_yaml(text, name)
+    return parse(read_yaml(name), name)

@@ -113,8 +113,9 @@ def check_accesses(plan, layer):
         used[cycle, node, memory, op, bank] += 1
         counted[node, memory, op] += 1
         counted[node, memory, op, "bytes"] += size
-    for (_, _, memory, _, _), times in used.items():
-        assert times == 1 or (memory == "psum" and pe.weights == "ideal")
+    for (_, _, memory, op, _), times in used.items():
+        ports = plan.machine.storage.ports if (memory, op) == ("storage", "write") else 1
+        assert times <= ports or (memory == "psum" and pe.weights == "ideal")
     names = [kind.name.lower() for kind in Memory]
     for (node, memory, op), n in np.ndenumerate(layer.columns.counts):
         key = (node, names[memory], ("read", "write")[op])

@@ -2,16 +2,13 @@
 
 import json
 import os
-import signal
 from collections.abc import Callable, Collection, Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
-from multiprocessing import active_children, get_context
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from ..machine import MachineError
+from ..processes import side_by_side
 from .job import Job, Run, execute
 
 MEMORY = 2.5e9
@@ -88,48 +85,26 @@ def _one_by_one(
 def _side_by_side(
     jobs: Sequence[Job], workers: int, started: Started | None
 ) -> Generator[tuple[Job, Run], None, None]:
-    """Run jobs in processes; end these when the caller is interrupted."""
-    if not jobs:
-        return
-    others = active_children()
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _ignore_ctrl_c)
-    waiting = list(jobs)
-    at_work: dict[Future[Run], Job] = {}
+    """Run jobs in processes, as far as the memory allows."""
+    at_work: Collection[Job] = ()
+
+    def tell(names: Collection[Job]) -> None:
+        nonlocal at_work
+        at_work = names
+        if started:
+            started([job.name for job in names])
+
     try:
-        while waiting or at_work:
-            while len(at_work) < workers and (one := _next(waiting, at_work.values())):
-                waiting.remove(one)
-                at_work[pool.submit(execute, one)] = one
-            if started:
-                started([job.name for job in at_work.values()])
-            for future in wait(at_work, timeout=1, return_when=FIRST_COMPLETED).done:
-                run = future.result()
-                yield at_work.pop(future), run
-        pool.shutdown()
+        yield from side_by_side(execute, jobs, workers, _next, tell)
     except BrokenProcessPool:
-        names = " or ".join(sorted(job.name for job in at_work.values()))
+        names = " or ".join(sorted(job.name for job in at_work))
         raise MachineError(
             f"a process ended in {names}, perhaps for lack of memory; "
             "the same command goes on with the runs that are finished"
         ) from None
-    finally:
-        _end(pool, others)
 
 
 def _next(waiting: Sequence[Job], at_work: Collection[Job]) -> Job | None:
     """Return the first job that fits beside those at work."""
     free = MEMORY - sum(job.bytes for job in at_work)
     return next((job for job in waiting if not at_work or job.bytes <= free), None)
-
-
-def _ignore_ctrl_c() -> None:
-    """Leave Ctrl-C to the process that waits."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _end(pool: ProcessPoolExecutor, others: list[BaseProcess]) -> None:
-    """End what is still at work."""
-    pool.shutdown(wait=False, cancel_futures=True)
-    for child in active_children():
-        if child not in others:
-            child.terminate()
