@@ -31,7 +31,8 @@ try:
         Seed,
         Weights,
     )
-    from .cli_reproduce import reproduce
+    from .cli_noc import noc
+from .cli_reproduce import reproduce
     from .cli_trace import traces
     from .console import console, group, progress, show_help, waiting
 except KeyboardInterrupt:
@@ -58,6 +59,7 @@ models = group("Networks of the zoo.")
 app.add_typer(machines, name="machines")
 app.add_typer(models, name="models")
 app.add_typer(traces, name="trace")
+app.add_typer(noc, name="noc")
 app.command()(formats)
 app.command()(reproduce)
 

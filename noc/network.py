@@ -193,6 +193,13 @@ class Network:
             elif hasattr(part, "_asdict") and name not in FIXED:
                 yield from ((f"{name}.{field}", array) for field, array in part._asdict().items())
 
+    def stalls(self) -> dict[str, int]:
+        """Return cycles in which packets waited, by cause; empty for the simple router."""
+        if not isinstance(self.state, iq_state.IqState):
+            return {}
+        total = self.state.stalls.sum(axis=0)
+        return {cause.name.lower(): int(total[cause]) for cause in iq_state.Stall}
+
     def flits_inside(self) -> int:
         """Return the number of flits in the network."""
         if isinstance(self.state, iq_state.IqState):

@@ -46,7 +46,7 @@ def pick_input(a: Arbiters, is_matrix: bool, node: int, requester: int, mask: in
     while rest != 0:
         i = lowest_bit(rest)
         rest &= rest - 1
-        if a.input_ages[node, requester, i] < a.input_ages[node, requester, best]:
+        if a.input_ages[node, requester, i] <= a.input_ages[node, requester, best]:
             best = i
     return best
 
@@ -61,7 +61,7 @@ def pick_output(a: Arbiters, is_matrix: bool, node: int, resource: int, mask: in
     while rest != 0:
         i = lowest_bit(rest)
         rest &= rest - 1
-        if a.output_ages[node, resource, i] < a.output_ages[node, resource, best]:
+        if a.output_ages[node, resource, i] <= a.output_ages[node, resource, best]:
             best = i
     return best
 
@@ -586,6 +586,7 @@ def free_place(s: IqState, packets: Packets, node: int, j: int, cycle: int) -> i
         s.router[node, Router.BUSY] &= ~(1 << j)
     if s.vc[place, Vc.GONE] == s.vc[place, Vc.FLITS]:
         s.vc[place, Vc.PHASE] = Phase.IDLE
+        s.vc[place, Vc.SWITCH_WON] = 0
         if s.vc[place, Vc.COUNT] > 0:
             return next_packet(s, packets, node, j, cycle + 1)
     return StepStatus.OK
