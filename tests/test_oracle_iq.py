@@ -263,6 +263,39 @@ def test_a_packet_that_must_fit_whole_waits_for_the_whole_room():
     assert head("cut-through") == 9
 
 
+@pytest.mark.parametrize(("switching", "sent"), [("wormhole", 6), ("cut-through", 4)])
+def test_only_a_packet_that_fits_whole_is_sent_on_in_cut_through(switching, sent):
+    oracle = on_mesh(2, 1, vcs=1, buffer_flits=6, switching=switching)
+    oracle.run([(0, 0, (1,), 4), (0, 0, (1,), 4)], lambda cycle, node: False, max_cycles=60)
+    assert oracle.link_flits[1, LOCAL] == sent
+
+
+def test_vcs_of_an_input_take_turns_at_an_output():
+    # While node 0 takes every other cycle of the output, both packets of node 1 pile up.
+    oracle = on_mesh(2, 1, vcs=3, buffer_flits=8)
+    oracle.run([(0, 0, (1,), 40), (8, 1, (1,), 8), (8, 1, (1,), 8)])
+    order = [flit.packet for flit in oracle.flits if flit.packet > 0]
+    last_of_first = len(order) - order[::-1].index(1)
+    together = order[order.index(2) : last_of_first]
+    assert len(together) >= 4
+    assert all(a != b for a, b in itertools.pairwise(together))
+
+
+def test_classes_end_at_the_ejecting_output():
+    oracle = Oracle(torus(3, 3), torus_dateline(3, 3), vcs=2, buffer_flits=8)
+    oracle.run([(0, 1, (0,), 8), (0, 2, (0,), 8)])
+    order = [flit.packet for flit in oracle.flits]
+    assert all(a != b for a, b in itertools.pairwise(order))
+
+
+def test_a_switch_grant_moves_the_offset_though_the_speculation_fails():
+    settings = {"routing_delay": 0, "speculative": True, "vc_alloc_delay": 2}
+    oracle = on_mesh(2, 1, vcs=2, buffer_flits=4, **settings)
+    oracle.run([(0, 0, (1,), 1)], max_cycles=3)  # the head is written in 2, owns a VC from 3 on
+    assert oracle.routers[0].offsets[LOCAL].pointer == 1
+    assert not oracle.link_flits
+
+
 @pytest.mark.parametrize("destinations", [(1,), (0, 1)])
 def test_a_packet_that_cannot_fit_whole_is_refused(destinations):
     with pytest.raises(ValueError, match="packet 0 does not fit whole"):
