@@ -19,6 +19,7 @@ try:
     import typer
 
     from .cli_formats import formats
+    from .cli_noc import noc
     from .cli_options import (
         A_MACHINE,
         Activations,
@@ -31,8 +32,7 @@ try:
         Seed,
         Weights,
     )
-    from .cli_noc import noc
-from .cli_reproduce import reproduce
+    from .cli_reproduce import reproduce
     from .cli_trace import traces
     from .console import console, group, progress, show_help, waiting
 except KeyboardInterrupt:

@@ -130,9 +130,7 @@ def _check_outputs(*paths: Path | None) -> None:
         raise MachineError(f"{given[-1]}: is given twice; name different files")
 
 
-def _read(
-    path: Path, form: str, n_nodes: int, size: int, cycles: int, seed: int
-) -> "PacketTrace":
+def _read(path: Path, form: str, n_nodes: int, size: int, cycles: int, seed: int) -> "PacketTrace":
     from ..noc.noxim import read_noxim_hardcoded, read_noxim_table
     from ..noc.packet_trace import read_trace
     from ..noc.traffic import table_packets

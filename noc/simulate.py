@@ -163,16 +163,19 @@ class Simulation:
         return found
 
     def _grow(self) -> None:
-        clock, load = self._load.clock, self._load
-        if clock[Clock.FREE] == 0:
-            self._grow_slots(len(load.slot))
-        if clock[Clock.FREE_HEADS] == 0:
-            rows, more = len(load.heads), max(len(load.heads), 64)
-            free = np.zeros(rows + more, np.int64)
-            free[:more] = np.arange(rows, rows + more)
-            clock[Clock.FREE_HEADS] = more
-            heads = np.pad(load.heads, ((0, more), (0, 0)), constant_values=-1)
-            self._load = load._replace(heads=heads, free_heads=free)
+        """Make room for more packets, or if there is, for more multicasts."""
+        if self._load.clock[Clock.FREE] == 0:
+            self._grow_slots(len(self._load.slot))
+        else:
+            self._grow_heads(max(len(self._load.heads), 64))
+
+    def _grow_heads(self, more: int) -> None:
+        load, n = self._load, len(self._load.heads)
+        free = np.zeros(n + more, np.int64)
+        free[:more] = np.arange(n, n + more)
+        load.clock[Clock.FREE_HEADS] = more
+        heads = np.pad(load.heads, ((0, more), (0, 0)), constant_values=-1)
+        self._load = load._replace(heads=heads, free_heads=free)
 
     def _grow_slots(self, more: int) -> None:
         load, n = self._load, len(self._load.slot)

@@ -49,8 +49,10 @@ def head_latency(profile: Profile, n_hops: int) -> int:
     ``1 + link + (H+1) * (P + link)``, P the router's stages; see `docs/noc-router.md`.
     """
     p = profile
-    delays = p.vc_alloc_delay, p.sw_alloc_delay
-    stages = p.routing_delay + (max(delays) if p.speculative else sum(delays)) + p.st_delay
+    allocation = p.vc_alloc_delay + p.sw_alloc_delay
+    if p.speculative:
+        allocation = -(-p.vc_alloc_delay // p.sw_alloc_delay) * p.sw_alloc_delay
+    stages = p.routing_delay + allocation + p.st_delay
     return 1 + p.link_delay + (n_hops + 1) * (stages + p.link_delay)
 
 

@@ -320,6 +320,8 @@ class Router:
         for index, vc in enumerate(vcs):
             if vc.answer_at >= cycle:
                 continue
+            if vc.wants:
+                vc.answer_at = cycle + self.net.vc_alloc_delay - 1
             for output in vc.wants:
                 for w in self._could_ask(vc, output):
                     requests[index, output * V + w] = 0
@@ -333,8 +335,6 @@ class Router:
             return [pick(some) for some in of_output.values()]
 
         counts = cycle + self.net.vc_alloc_delay - 1
-        for index in {index for index, _ in requests}:
-            vcs[index].answer_at = counts
         for index, o in self.vc_allocator.match(requests, choose):
             vc = vcs[index]
             self.vc_grants.append(VCGrant(counts, cycle, vc, vc.packet, o // V, o % V))
@@ -396,7 +396,7 @@ class Router:
     def _own(self, grant, cycle):
         vc, to = grant.vc, self.outputs[grant.output][grant.number]
         assert vc.packet is grant.packet and grant.output in vc.wants
-        if to.owned_since >= grant.asked or not self._fits(vc.packet, grant.output, grant.number):
+        if to.owner is not None or not self._fits(vc.packet, grant.output, grant.number):
             return
         assert to.owner is None
         to.owner, to.owned_since = vc.packet, cycle
