@@ -101,6 +101,19 @@ def _changed(found: "Machine", settings: Sequence[str]) -> "Machine":
         raise MachineError(f"--set on {error}") from None
 
 
+def _with_router(found: "Machine", router: str | None) -> "Machine":
+    """Return a machine with the router of ``--router``."""
+    from .machine import MachineError
+    from .routers import router_fields
+
+    if router is None:
+        return found
+    try:
+        return found.replace(**{f"noc__{name}": v for name, v in router_fields(router).items()})
+    except MachineError as error:
+        raise MachineError(f"--router {router}, on {error}") from None
+
+
 class _CtrlC:
     """Hears Ctrl-C: at once, or, where that would do harm, in the next `check`.
 
@@ -163,6 +176,16 @@ def run(
             help="Change a field of the machine, such as pe.fire_lanes=3; repeatable.",
         ),
     ] = None,
+    router: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE.yaml",
+            help="The machine's router: simple, P4, P3, P2, P4c2, P4islip, or a YAML file.",
+        ),
+    ] = None,
+    links: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Where a map of the links' load goes.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Compare every tensor with the integer reference.")
@@ -194,13 +217,18 @@ def run(
         "activations": activations,
         "layers": layers,
     }
-    described = _changed(find_machine(machine), setting or [])
+    described = _changed(_with_router(find_machine(machine), router), setting or [])
+    if links:
+        from .studies.figures import check as check_figures
+
+        check_figures()
     samples = None if calibration is None else read_frames(calibration)
     network = load(model, **options, calibration=samples)
     inputs, labels = find_frames(network, input, frames, model, **options)
     with waiting("loading; the first time, kernels are compiled for about half a minute"):
         from ..traces.errors import TraceError
         from .emulation import Emulation
+        from .interconnect import interconnect
         from .machine import MachineError
         from .run import MODES, Tally, recording
     if mode not in MODES:
@@ -227,6 +255,12 @@ def run(
         if trace and is_complete:
             more["trace"] = {"path": str(trace), "bytes": trace.stat().st_size}
         _print(result, more | checked, as_json, setting or [])
+        if links:
+            from .noc_figures import draw_links
+
+            title = f"{result.network}: {described.noc.router_name}, {described.noc.multicast}"
+            graph = interconnect(described).graph
+            draw_links(links, graph, result.link_flits, result.cycles, title)
     if failure:
         raise failure
     _conclude(checked.get("differences", []), None if is_complete else result.frames, trace)

@@ -176,6 +176,8 @@ def _draw_links(path: Path, setup: "NocSetup", simulation: "Simulation", name: s
 
 
 def _summary(simulation: "Simulation", packets: "PacketTrace", rows: Any) -> dict[str, Any]:
+    from ..noc.iq_state import Stall
+
     latency = rows["t_ej_tail"] - rows["t_create"]
     flits = simulation.network.state.link_flits
     told: dict[str, Any] = {
@@ -192,9 +194,8 @@ def _summary(simulation: "Simulation", packets: "PacketTrace", rows: Any) -> dic
         }
     busiest = int(flits[:, :-1].max(initial=0))
     told["busiest_link"] = round(busiest / max(simulation.cycle, 1), 4)
-    for name, count in simulation.network.stalls().items():
-        told[f"stalls_{name}"] = count
-    return told
+    stalls = simulation.network.stalls().sum(axis=0)
+    return told | {f"stalls_{stall.name.lower()}": int(stalls[stall]) for stall in Stall}
 
 
 @noc.command("sweep")

@@ -123,20 +123,29 @@ def stats(
         typer.Option(metavar="FIELDS", help="Of frame, layer, unit, memory, op; with commas."),
     ] = "layer,memory,op",
     what: Annotated[
-        str, typer.Option(metavar="accesses|slots|flits", help="What to add up.")
+        str, typer.Option(metavar="accesses|slots|flits|stalls", help="What to add up.")
     ] = "accesses",
     as_json: AsJson = False,
 ) -> None:
-    """Print totals: accesses and bytes, multiplier slots by cause, or flits over links."""
+    """Print totals: accesses and bytes, slots by cause, flits over links, or stalls in routers."""
     from ..traces.errors import TraceError
     from ..traces.reader import open_trace
 
-    defaults = {"slots": ("layer", "cause"), "flits": ("layer", "link")}
+    defaults = {
+        "slots": ("layer", "cause"),
+        "flits": ("layer", "link"),
+        "stalls": ("layer", "wait"),
+    }
     fields = tuple(field.strip() for field in by.split(","))
     if what in defaults and by == "layer,memory,op":
         fields = defaults[what]
     with open_trace(path) as trace:
-        tables = {"accesses": trace.counters, "slots": trace.slots, "flits": trace.flits}
+        tables = {
+            "accesses": trace.counters,
+            "slots": trace.slots,
+            "flits": trace.flits,
+            "stalls": trace.vc_stalls,
+        }
         if what not in tables:
             raise TraceError(f"--what: must be one of {', '.join(tables)}, got {what}")
         rows = tables[what](by=fields)

@@ -71,6 +71,11 @@ class Noc(_Part):
     multicast: Literal["tree", "chain", "unicast"] = "tree"
     event_format: Literal["full", "compact"] = "full"
 
+    @property
+    def router_name(self) -> str:
+        """The router's name; of a description "own"."""
+        return self.router if isinstance(self.router, str) else "own"
+
     @model_validator(mode="after")
     def _check(self) -> "Noc":
         if isinstance(self.router, str) and self.router not in ROUTERS:

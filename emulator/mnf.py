@@ -56,6 +56,8 @@ class WaveRun:
         At the end.
     link_flits : int64[n_nodes, 5]
         Flits sent by each output in this wave.
+    stalls : int64[n_nodes, 4]
+        Cycles of waiting packets in this wave, by `firemesh.noc.iq_state.Stall`.
     fifo_base : int64[n_pes]
         Messages that each PE had taken before this wave.
     output : Activations
@@ -75,6 +77,7 @@ class WaveRun:
     columns: Columns
     state: PeState
     link_flits: NDArray[np.int64]
+    stalls: NDArray[np.int64]
     fifo_base: NDArray[np.int64]
     output: Activations
 
@@ -255,7 +258,7 @@ class Layer:
     ) -> WaveRun:
         plan, step, noc, cycle = self._plan, self._step, self._noc, self._cycle
         machine, fired = plan.machine, volume(self._tensor)
-        flits_before = noc.state.link_flits.copy()
+        flits_before, stalls_before = noc.state.link_flits.copy(), noc.stalls()
         loaded = load(plan, step, wave, rows, self._activations, noc, cycle)
         begin = loaded.cycle1 if loaded else cycle
         messages = make_messages(wave.mapping, self._activations, wave.channels)
@@ -289,6 +292,7 @@ class Layer:
             columns,
             s,
             noc.state.link_flits - flits_before,
+            noc.stalls() - stalls_before,
             self._taken,
             self._output(wave, packets, columns),
         )

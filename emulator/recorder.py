@@ -29,7 +29,7 @@ from .trace_tables import TraceTables
 State = dict[str, NDArray[Any]]
 MOST_CYCLES = 2**31 - 1
 SEGMENTS, COUNTERS = dtype_of("segments"), dtype_of("counters")
-SLOTS, FLITS = dtype_of("slots"), dtype_of("flits")
+SLOTS, FLITS, STALLS = dtype_of("slots"), dtype_of("flits"), dtype_of("vc_stalls")
 
 
 def _rows(dtype: np.dtype[Any], *columns: NDArray[Any]) -> NDArray[Any]:
@@ -173,6 +173,7 @@ class Recorder:
         self._counted.append(counted)
         self._slots.append(result.slots)
         links = self._tables.links
+        self._stalls.append(result.stalls)
         self._flits.append(result.link_flits[links[:, 0], links[:, 1]])
 
     def _append_counters(self) -> None:
@@ -191,12 +192,17 @@ class Recorder:
         writer.append("slots", _rows(SLOTS, first + segment, pe + 1, cause, count))
         segment, link = np.nonzero(flits)
         writer.append("flits", _rows(FLITS, first + segment, link, flits[segment, link]))
+        stalls = np.array(self._stalls)
+        segment, unit, wait = np.nonzero(stalls)
+        count = stalls[segment, unit, wait]
+        writer.append("vc_stalls", _rows(STALLS, first + segment, unit, wait, count))
         self._forget_counters()
 
     def _forget_counters(self) -> None:
         self._counted: list[NDArray[np.int64]] = []
         self._slots: list[NDArray[np.int64]] = []
         self._flits: list[NDArray[np.int64]] = []
+        self._stalls: list[NDArray[np.int64]] = []
 
     # ---- commits
 

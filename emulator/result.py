@@ -7,13 +7,16 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from ..noc.iq_state import Stall
+from ..noc.topology import PORT_NAMES
 from .activations import EVENT_BYTES
 from .energy import Activity, energy
 from .host import HostRun
+from .latency import Latency, added, latency, mean_latency
 from .machine import Machine
 from .mnf import WaveRun
 from .slots import BUSY, Cause
-from .state import Memory
+from .state import Kind, Memory
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,12 @@ class LayerResult:
         Reads and writes.
     link_flits : int64[n_nodes, 5]
         Flits sent by each router output; the last one delivers to the node.
+    stalls : int64[n_nodes, 4]
+        Cycles of packets that wait in routers with virtual channels, by
+        `firemesh.noc.iq_state.Stall`.
+    latency : int64[kinds, 3]
+        Packets by `firemesh.emulator.state.Kind` at each of their destinations: how many, cycles
+        from creation to the tail's delivery added up, most cycles.
     """
 
     name: str
@@ -64,6 +73,8 @@ class LayerResult:
     counts: NDArray[np.int64]
     bytes: NDArray[np.int64]
     link_flits: NDArray[np.int64]
+    stalls: NDArray[np.int64]
+    latency: NDArray[np.int64]
 
     def __add__(self, other: "LayerResult") -> "LayerResult":
         """Return the same layer over the frames of both."""
@@ -85,6 +96,8 @@ class LayerResult:
             self.counts + other.counts,
             self.bytes + other.bytes,
             self.link_flits + other.link_flits,
+            self.stalls + other.stalls,
+            added(self.latency, other.latency),
         )
 
     @property
@@ -131,6 +144,8 @@ def of_wave(run: WaveRun) -> LayerResult:
         counts=columns.counts,
         bytes=columns.bytes,
         link_flits=run.link_flits,
+        stalls=run.stalls,
+        latency=latency(run),
     )
 
 
@@ -176,6 +191,8 @@ def of_host(run: HostRun, machine: Machine) -> LayerResult:
         counts=counts,
         bytes=counts * EVENT_BYTES,
         link_flits=np.zeros((machine.mesh.n_nodes, 5), np.int64),
+        stalls=np.zeros((machine.mesh.n_nodes, len(Stall)), np.int64),
+        latency=np.zeros((len(Kind), len(Latency)), np.int64),
     )
 
 
@@ -260,6 +277,9 @@ def _record(layer: LayerResult, machine: Machine) -> dict[str, Any]:
         name = memory.name.lower()
         record[f"{name}_reads"] = int(layer.counts[:, memory, 0].sum())
         record[f"{name}_writes"] = int(layer.counts[:, memory, 1].sum())
+    record |= mean_latency(layer.latency)
+    for stall in Stall:
+        record[f"stalls_{stall.name.lower()}"] = int(layer.stalls[:, stall].sum())
     record["link_flits"] = int(layer.link_flits[:, :4].sum())
     record["delivered_flits"] = int(layer.link_flits[:, 4].sum())
     return record
@@ -324,6 +344,30 @@ class Result:
         return sum(slots[cause.name.lower()] for cause in BUSY) / total if total else 0.0
 
     @property
+    def link_flits(self) -> NDArray[np.int64]:
+        """int64[n_nodes, 5]: flits sent by each router output; the last delivers to the node."""
+        return sum((layer.link_flits for layer in self.layers), np.zeros((1, 5), np.int64))
+
+    @property
+    def noc(self) -> dict[str, Any]:
+        """What the network did: packets at their destinations, latency, stalls, busiest link."""
+        found = np.zeros((len(Kind), len(Latency)), np.int64)
+        stalls = np.zeros(len(Stall), np.int64)
+        for layer in self.layers:
+            found = added(found, layer.latency)
+            stalls = stalls + layer.stalls.sum(axis=0)
+        flits = self.link_flits[:, :4]
+        source, port = divmod(int(flits.argmax()), 4)
+        return mean_latency(found) | {
+            "busiest_link": {
+                "node": source,
+                "port": PORT_NAMES[port],
+                "flits_per_cycle": int(flits[source, port]) / self.cycles if self.cycles else 0.0,
+            },
+            "stalls": {stall.name.lower(): int(stalls[stall]) for stall in Stall},
+        }
+
+    @property
     def dram_bytes(self) -> int:
         """Bytes read from DRAM during the frames."""
         return sum(int(layer.bytes[:, Memory.DRAM].sum()) for layer in self.layers)
@@ -360,6 +404,7 @@ class Result:
             "slots": self.slots,
             "energy_pj": self.energy,
             "power_mw": self.power_mw,
+            "noc": self.noc,
             "storage_bytes": self.storage_bytes,
             "layers": self.layers.records(),
             "outputs": self.outputs.tolist(),

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.network import Layer, Network
+from ..noc.iq_state import Stall
 from ..noc.topology import mesh, neighbours
 from ..traces.schema import NETWORK_MEMORIES, dtype_of, table
 from . import energy
@@ -115,6 +116,9 @@ class TraceTables:
                 name=[cause.name.lower() for cause in Cause],
                 is_busy=[cause in BUSY for cause in Cause],
                 is_idle=[cause in IDLE for cause in Cause],
+            ),
+            "waits": table(
+                "waits", id=np.arange(len(Stall)), name=[stall.name.lower() for stall in Stall]
             ),
             "kinds": table(
                 "kinds", id=np.arange(len(Kind)), name=[kind.name.lower() for kind in Kind]

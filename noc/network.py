@@ -193,12 +193,14 @@ class Network:
             elif hasattr(part, "_asdict") and name not in FIXED:
                 yield from ((f"{name}.{field}", array) for field, array in part._asdict().items())
 
-    def stalls(self) -> dict[str, int]:
-        """Return cycles in which packets waited, by cause; empty for the simple router."""
+    def stalls(self) -> NDArray[np.int64]:
+        """Return int64[n_nodes, 4]: cycles in which packets waited so far, by `iq_state.Stall`.
+
+        The simple router counts none.
+        """
         if not isinstance(self.state, iq_state.IqState):
-            return {}
-        total = self.state.stalls.sum(axis=0)
-        return {cause.name.lower(): int(total[cause]) for cause in iq_state.Stall}
+            return np.zeros((self.n_nodes, len(iq_state.Stall)), np.int64)
+        return np.array(self.state.stalls)
 
     def flits_inside(self) -> int:
         """Return the number of flits in the network."""

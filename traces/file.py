@@ -269,6 +269,11 @@ class TraceFile:
         return self._names("causes")
 
     @cached_property
+    def waits(self) -> list[str]:
+        """Names of the reasons why packets wait in routers, by number."""
+        return self._names("waits")
+
+    @cached_property
     def segments(self) -> NDArray[Any]:
         """Parts of the run in order of time: frame, layer, wave, cycle0, cycle1."""
         return self.table("segments")

@@ -100,6 +100,10 @@ class Trace(TraceFile):
         """Return flits over links, added up by any of frame, layer, link."""
         return totals(self, "flits", by)
 
+    def vc_stalls(self, by: Sequence[str] = ("layer", "wait")) -> NDArray[Any]:
+        """Return cycles of packets that wait in routers, by any of frame, layer, unit, wait."""
+        return totals(self, "vc_stalls", by)
+
     def energy(self, by: Sequence[str] = ("layer",)) -> list[dict[str, Any]]:
         """Return energy in pJ by component (each memory, MAC, NoC, idle), and by frame, layer."""
         return energy(self, by)

@@ -12,7 +12,7 @@ import numpy as np
 from .errors import TraceError
 
 SCHEMA = "firemesh-trace"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 OPS = ("read", "write")
 NETWORK_MEMORIES = ("noc_inject", "noc_eject")
@@ -85,6 +85,7 @@ TABLES: dict[str, Fields] = {
     ],
     "links": [("id", "<u4"), ("source", "<u2"), ("target", "<u2")],
     "causes": [("id", "u1"), ("name", TEXT), ("is_busy", "u1"), ("is_idle", "u1")],
+    "waits": [("id", "u1"), ("name", TEXT)],
     "kinds": [("id", "u1"), ("name", TEXT)],
     "streams": [("id", "u1"), ("name", TEXT), ("doc", TEXT)],
     "layers": [
@@ -150,6 +151,7 @@ TABLES: dict[str, Fields] = {
     ],
     "slots": [("segment", "<u4"), ("unit", "<u2"), ("cause", "u1"), ("count", "<u8")],
     "flits": [("segment", "<u4"), ("link", "<u4"), ("count", "<u8")],
+    "vc_stalls": [("segment", "<u4"), ("unit", "<u2"), ("wait", "u1"), ("count", "<u8")],
     "lists": [
         ("segment", "<u4"),
         ("stream", "u1"),

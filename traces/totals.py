@@ -1,4 +1,4 @@
-"""Totals: what a trace's counters, slots and flits add up to, and the energy that they cost."""
+"""Totals: what a trace's counters, slots, flits and stalls add up to, and their energy."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +14,7 @@ FIELDS = {
     "counters": {"unit": "units", "memory": "memories", "op": "ops"},
     "slots": {"unit": "units", "cause": "causes"},
     "flits": {"link": "links"},
+    "vc_stalls": {"unit": "units", "wait": "waits"},
 }
 """Columns of each table by which it can be added up, and the names of their values."""
 
@@ -24,7 +25,7 @@ def totals(file: TraceFile, table: str, by: Sequence[str]) -> NDArray[Any]:
     Parameters
     ----------
     file : TraceFile
-    table : {"counters", "slots", "flits"}
+    table : {"counters", "slots", "flits", "vc_stalls"}
     by : sequence of str
 
     Returns

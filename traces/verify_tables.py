@@ -47,7 +47,7 @@ def check_tables(trace: Trace, report: Report) -> None:
 
 
 def _check_names(trace: Trace, report: Report) -> None:
-    for name in ("units", "memories", "links", "causes", "kinds", "streams", "layers"):
+    for name in ("units", "memories", "links", "causes", "waits", "kinds", "streams", "layers"):
         ids = trace.table(name)["id"]
         if not np.array_equal(ids, np.arange(len(ids))):
             report.add(f"{name}: ids are not 0, 1, 2, ...")
@@ -76,6 +76,9 @@ def _check_numbers(trace: Trace, report: Report) -> None:
         ("slots", "cause"): len(trace.causes),
         ("flits", "segment"): len(trace.segments),
         ("flits", "link"): len(trace.table("links")),
+        ("vc_stalls", "segment"): len(trace.segments),
+        ("vc_stalls", "unit"): len(trace.units),
+        ("vc_stalls", "wait"): len(trace.waits),
         ("links", "source"): len(trace.units),
         ("links", "target"): len(trace.units),
         ("segments", "layer"): len(trace.layers),
