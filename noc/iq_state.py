@@ -68,7 +68,7 @@ class Vc(IntEnum):
     PHASE = 2
     """A `Phase`."""
     ROUTE_DUE = 3
-    """Cycle in which the route is known."""
+    """First cycle in which the route is known."""
     IS_WHOLE = 4
     """1 when an output VC must have room for the whole packet."""
     IS_TREE = 5
@@ -213,8 +213,8 @@ class IqState(NamedTuple):
     """int64[n, O]: place behind an output at VC 0; from n*I*V on sinks, wire by wire."""
     giver: NDArray[Any]
     """int64[n, I]: lane that feeds an input at VC 0."""
-    input_of: NDArray[Any]
-    """int64[I*V]: input of an input VC."""
+    port_of: NDArray[Any]
+    """int64[max(I, O)*V]: input of an input VC, output of an output VC."""
     fifo: NDArray[Any]
     """int64[places, B]: flits; rings."""
     vc: NDArray[Any]
@@ -333,7 +333,7 @@ def make_state(
         routes=routes,
         target=target,
         giver=giver,
-        input_of=np.arange(inputs, dtype=np.int64).repeat(vcs),
+        port_of=np.arange(max(inputs, outputs), dtype=np.int64).repeat(vcs),
         fifo=zeros(places, depth),
         vc=zeros(places, 16),
         branch=zeros(places, outputs, len(Branch)),

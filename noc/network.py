@@ -15,7 +15,7 @@ from .topology import Graph, entries, neighbours, snake
 
 SIMPLE = "simple"
 ROUTERS = (SIMPLE, *PROFILES)
-FIXED = ("design", "links", "routes", "target", "giver", "input_of", "outputs", "order")
+FIXED = ("design", "links", "routes", "target", "giver", "port_of", "outputs", "order")
 """Fields of a router's state that do not change from step to step."""
 
 

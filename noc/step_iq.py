@@ -123,19 +123,16 @@ def start_packet(s: IqState, packets: Packets, node: int, j: int) -> int:
 
 
 @kernel
-def next_packet(s: IqState, packets: Packets, node: int, j: int, cycle: int) -> int:
+def next_packet(s: IqState, node: int, j: int, cycle: int) -> None:
     """Begin with the packet at the front of an idle input VC, from a cycle on."""
-    if s.design.routing_delay == 0:
-        return start_packet(s, packets, node, j)
     place = node * s.design.input_vcs + j
     s.vc[place, Vc.PHASE] = Phase.ROUTING
-    s.vc[place, Vc.ROUTE_DUE] = cycle + s.design.routing_delay - 1
+    s.vc[place, Vc.ROUTE_DUE] = cycle + s.design.routing_delay
     s.router[node, Router.ROUTING] |= 1 << j
-    return StepStatus.OK
 
 
 @kernel
-def take_flits(s: IqState, packets: Packets, cycle: int, slot: int) -> int:
+def take_flits(s: IqState, cycle: int, slot: int) -> None:
     """Write the flits that arrive in a cycle into buffers and sinks."""
     d = s.design
     n_inputs = s.design.input_vcs
@@ -161,11 +158,8 @@ def take_flits(s: IqState, packets: Packets, cycle: int, slot: int) -> int:
             s.active[s.clock[Clock.ACTIVE]] = node
             s.clock[Clock.ACTIVE] += 1
         if s.vc[place, Vc.PHASE] == Phase.IDLE:
-            status = next_packet(s, packets, node, j, cycle)
-            if status != StepStatus.OK:
-                return status
+            next_packet(s, node, j, cycle)
     s.on_way[Way.FLITS, slot] = 0
-    return StepStatus.OK
 
 
 @kernel
@@ -296,7 +290,7 @@ def pick_each(s: IqState, is_matrix: bool, node: int, j: int, mask: int) -> int:
         return 1 << pick_input(s.vc_arbiters, is_matrix, node, j, mask)
     picked, rest, vcs = 0, mask, s.design.vcs
     while rest != 0:
-        output = lowest_bit(rest) // vcs
+        output = s.port_of[lowest_bit(rest)]
         part = rest & (((1 << vcs) - 1) << (output * vcs))
         picked |= 1 << pick_input(s.vc_arbiters, is_matrix, node, j, part)
         rest &= ~part
@@ -312,6 +306,7 @@ def ask_for_vcs(s: IqState, node: int, cycle: int) -> None:
     asking, touched = 0, 0
     rest = s.router[node, Router.HEADS] & ~s.router[node, Router.VC_WAIT]
     s.router[node, Router.VC_WAIT] |= rest
+    is_alone = rest & (rest - 1) == 0
     while rest != 0:
         j = lowest_bit(rest)
         rest &= rest - 1
@@ -326,6 +321,11 @@ def ask_for_vcs(s: IqState, node: int, cycle: int) -> None:
         if mask == 0:
             s.stalls[node, Stall.NO_VC] += 1
             continue
+        if is_alone:
+            mask = pick_each(s, is_matrix, node, j, mask)
+            s.vc[place, Vc.VC_WON] = mask
+            note_match(s.vc_arbiters, is_matrix, node, j, mask, cycle)
+            return
         asking |= 1 << j
         if not is_islip:
             mask = pick_each(s, is_matrix, node, j, mask)
@@ -366,7 +366,7 @@ def ask(s: IqState, node: int, cycle: int) -> int:
         j = lowest_bit(rest)
         rest &= rest - 1
         place = node * s.design.input_vcs + j
-        i = s.input_of[j]
+        i = s.port_of[j]
         bit = 1 << (j - i * d.vcs)
         outputs = s.vc[place, Vc.TAKEN] & ~s.vc[place, Vc.SWITCH_WAIT]
         while outputs != 0:
@@ -406,6 +406,41 @@ def await_result(s: IqState, place: int, output: int, cycle: int) -> None:
     if delay > 1:
         s.vc[place, Vc.SWITCH_WAIT] |= 1 << output
         s.branch[place, output, Branch.DUE] = cycle + delay - 1
+
+
+@kernel
+def ask_alone(s: IqState, node: int, j: int, cycle: int) -> int:
+    """Do switch allocation for the only VC that may ask; return the mask of input VCs that won."""
+    d = s.design
+    is_matrix = d.sw_allocator == Allocator.MATRIX
+    place, i = node * d.input_vcs + j, s.port_of[j]
+    asked, outputs = 0, s.vc[place, Vc.TAKEN] & ~s.vc[place, Vc.SWITCH_WAIT]
+    while outputs != 0:
+        o = lowest_bit(outputs)
+        outputs &= outputs - 1
+        if s.branch[place, o, Branch.SENT] - s.vc[place, Vc.GONE] >= s.vc[place, Vc.COUNT]:
+            continue
+        await_result(s, place, o, cycle)
+        if s.credits[(node * d.outputs + o) * d.vcs + s.branch[place, o, Branch.LANE]] == 0:
+            s.stalls[node, Stall.NO_CREDIT] += 1
+            continue
+        asked |= 1 << o
+    if asked == 0:
+        return 0
+    won = asked
+    if asked & (asked - 1) != 0:
+        first = pick_input(s.switch_arbiters, is_matrix, node, i, asked)
+        rest = asked
+        while rest != 0:
+            o = lowest_bit(rest)
+            rest &= rest - 1
+            if s.branch[place, o, Branch.SENT] != s.branch[place, first, Branch.SENT]:
+                won &= ~(1 << o)
+                s.stalls[node, Stall.LOST_SWITCH] += 1
+    note_match(s.switch_arbiters, is_matrix, node, i, won, cycle)
+    s.offset[node, i] = j - i * d.vcs + 1
+    s.vc[place, Vc.SWITCH_WON] |= won
+    return 1 << j
 
 
 @kernel
@@ -523,7 +558,7 @@ def own_vcs(s: IqState, node: int, cycle: int) -> None:
             lane = node * d.outputs * d.vcs + k
             if s.vc[place, Vc.IS_WHOLE] != 0 and s.credits[lane] < s.vc[place, Vc.FLITS]:
                 continue
-            o = k // d.vcs
+            o = s.port_of[k]
             s.router[node, Router.FREE] &= ~(1 << k)
             s.vc[place, Vc.TAKEN] |= 1 << o
             s.branch[place, o, Branch.LANE] = k - o * d.vcs
@@ -562,7 +597,7 @@ def leave(s: IqState, node: int, place: int, output: int, cycle: int) -> bool:
 
 
 @kernel
-def free_place(s: IqState, packets: Packets, node: int, j: int, cycle: int) -> int:
+def free_place(s: IqState, node: int, j: int, cycle: int) -> None:
     """Free the place of the oldest flit of a VC if it has left for all outputs."""
     d = s.design
     place = node * s.design.input_vcs + j
@@ -573,13 +608,13 @@ def free_place(s: IqState, packets: Packets, node: int, j: int, cycle: int) -> i
         gone = min(gone, s.branch[place, lowest_bit(rest), Branch.SENT])
         rest &= rest - 1
     if s.vc[place, Vc.WANT] != 0 or gone == s.vc[place, Vc.GONE]:
-        return StepStatus.OK
+        return
     following = s.vc[place, Vc.FIRST] + 1
     s.vc[place, Vc.FIRST] = following if following < d.buffer else 0
     s.vc[place, Vc.COUNT] -= 1
     s.vc[place, Vc.GONE] += 1
     s.clock[Clock.INSIDE] -= 1
-    i = s.input_of[j]
+    i = s.port_of[j]
     counts = cycle + 1 + d.link_delay + (d.credit_delay if i < d.radix else 0)
     give_back(s, s.giver[node, i] + j - i * d.vcs, counts)
     if s.vc[place, Vc.COUNT] == 0:
@@ -588,12 +623,11 @@ def free_place(s: IqState, packets: Packets, node: int, j: int, cycle: int) -> i
         s.vc[place, Vc.PHASE] = Phase.IDLE
         s.vc[place, Vc.SWITCH_WON] = 0
         if s.vc[place, Vc.COUNT] > 0:
-            return next_packet(s, packets, node, j, cycle + 1)
-    return StepStatus.OK
+            next_packet(s, node, j, cycle + 1)
 
 
 @kernel
-def traverse(s: IqState, packets: Packets, node: int, cycle: int, winners: int) -> int:
+def traverse(s: IqState, node: int, cycle: int, winners: int) -> None:
     """Let the flits leave whose result of switch allocation counts in this cycle."""
     d = s.design
     rest = winners if d.sw_alloc_delay == 1 else s.router[node, Router.BUSY]
@@ -617,19 +651,12 @@ def traverse(s: IqState, packets: Packets, node: int, cycle: int, winners: int) 
             has_left |= leave(s, node, place, lowest_bit(due), cycle)
             due &= due - 1
         if has_left:
-            status = free_place(s, packets, node, j, cycle)
-            if status != StepStatus.OK:
-                return status
-    return StepStatus.OK
+            free_place(s, node, j, cycle)
 
 
 @kernel
-def work(s: IqState, packets: Packets, node: int, cycle: int) -> int:
-    """Do a router's cycle: evaluate, then update."""
-    if s.router[node, Router.HEADS] & ~s.router[node, Router.VC_WAIT] != 0:
-        ask_for_vcs(s, node, cycle)
-    inputs = ask(s, node, cycle)
-    winners = allocate_switch(s, node, cycle, inputs) if inputs != 0 else 0
+def start_packets(s: IqState, packets: Packets, node: int, cycle: int) -> int:
+    """Let packets whose route is known by now want their outputs."""
     rest = s.router[node, Router.ROUTING]
     while rest != 0:
         j = lowest_bit(rest)
@@ -638,9 +665,25 @@ def work(s: IqState, packets: Packets, node: int, cycle: int) -> int:
             status = start_packet(s, packets, node, j)
             if status != StepStatus.OK:
                 return status
+    return StepStatus.OK
+
+
+@kernel
+def work(s: IqState, node: int, cycle: int) -> None:
+    """Do a router's cycle: evaluate, then update."""
+    if s.router[node, Router.HEADS] & ~s.router[node, Router.VC_WAIT] != 0:
+        ask_for_vcs(s, node, cycle)
+    winners, movers = 0, s.router[node, Router.MOVERS] & s.router[node, Router.BUSY]
+    if s.design.speculative == 0 and movers & (movers - 1) == 0:
+        if movers != 0:
+            winners = ask_alone(s, node, lowest_bit(movers), cycle)
+    else:
+        inputs = ask(s, node, cycle)
+        if inputs != 0:
+            winners = allocate_switch(s, node, cycle, inputs)
     if s.router[node, Router.VC_WAIT] != 0:
         own_vcs(s, node, cycle)
-    return traverse(s, packets, node, cycle, winners)
+    traverse(s, node, cycle, winners)
 
 
 SIGNATURE = step_signature(example())
@@ -669,9 +712,7 @@ def step(s: IqState, ports: Ports, packets: Packets, cycle: int) -> int:
         take_credits(s, skipped % n_slots)
     s.clock[Clock.LAST] = cycle
     slot = cycle % n_slots
-    status = take_flits(s, packets, cycle, slot)
-    if status != StepStatus.OK:
-        return status
+    take_flits(s, cycle, slot)
     take_credits(s, slot)
     deliver(s, ports, cycle)
     for node in range(len(ports.tx)):
@@ -682,9 +723,10 @@ def step(s: IqState, ports: Ports, packets: Packets, cycle: int) -> int:
     k = 0
     while k < s.clock[Clock.ACTIVE]:
         node = s.active[k]
-        status = work(s, packets, node, cycle)
+        status = start_packets(s, packets, node, cycle)
         if status != StepStatus.OK:
             return status
+        work(s, node, cycle)
         if s.router[node, Router.BUSY] != 0:
             k += 1
             continue
