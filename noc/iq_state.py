@@ -193,21 +193,22 @@ class Design(NamedTuple):
 class Arbiters(NamedTuple):
     """Arbiters of an allocator: pointers, or for matrix arbiters the cycles of last grants."""
 
+    n_requesters: int
+    n_resources: int
     inputs: NDArray[Any]
-    """int64[n, requesters]"""
+    """int64[n * requesters]"""
     outputs: NDArray[Any]
-    """int64[n, resources]"""
+    """int64[n * resources]"""
     input_ages: NDArray[Any]
-    """int64[n, requesters, resources]; [1, 1, 1] without matrix arbiters."""
+    """int64[n * requesters * resources]; [1] without matrix arbiters."""
     output_ages: NDArray[Any]
-    """int64[n, resources, requesters]"""
+    """int64[n * resources * requesters]; likewise."""
 
 
 class IqState(NamedTuple):
     """State of all routers of a network."""
 
     design: Design
-    links: Links
     routes: Routes
     target: NDArray[Any]
     """int64[n, O]: place behind an output at VC 0; from n*I*V on sinks, wire by wire."""
@@ -265,12 +266,14 @@ class IqState(NamedTuple):
 
 def make_arbiters(nodes: int, requesters: int, resources: int, is_matrix: bool) -> Arbiters:
     """Return arbiters that have granted nothing yet."""
-    n, a, b = (nodes, requesters, resources) if is_matrix else (1, 1, 1)
+    pairs = nodes * requesters * resources if is_matrix else 1
     return Arbiters(
-        np.zeros((nodes, requesters), np.int64),
-        np.zeros((nodes, resources), np.int64),
-        np.tile(-np.arange(b, dtype=np.int64), (n, a, 1)),
-        np.tile(-np.arange(a, dtype=np.int64), (n, b, 1)),
+        requesters,
+        resources,
+        np.zeros(nodes * requesters, np.int64),
+        np.zeros(nodes * resources, np.int64),
+        np.zeros(pairs, np.int64),
+        np.zeros(pairs, np.int64),
     )
 
 
@@ -329,7 +332,6 @@ def make_state(
 
     return IqState(
         design=design,
-        links=links,
         routes=routes,
         target=target,
         giver=giver,

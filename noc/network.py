@@ -191,7 +191,11 @@ class Network:
             if isinstance(part, np.ndarray) and name not in FIXED:
                 yield name, part
             elif hasattr(part, "_asdict") and name not in FIXED:
-                yield from ((f"{name}.{field}", array) for field, array in part._asdict().items())
+                yield from (
+                    (f"{name}.{field}", array)
+                    for field, array in part._asdict().items()
+                    if isinstance(array, np.ndarray)
+                )
 
     def stalls(self) -> NDArray[np.int64]:
         """Return int64[n_nodes, 4]: cycles in which packets waited so far, by `iq_state.Stall`.

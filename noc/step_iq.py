@@ -4,7 +4,10 @@ Routers meet only over channels of at least two cycles, so each does its whole c
 their order cannot matter. Only routers with flits are visited.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from .iq_state import (
     Allocator,
@@ -23,7 +26,7 @@ from .iq_state import (
     Wire,
     example,
 )
-from .kernel import first_class, kernel, lowest_bit
+from .kernel import first_class, kernel, lowest_bit, outer_kernel
 from .router import Flit, Packets, Ports, StepStatus, step_signature
 
 NONE = -1
@@ -36,34 +39,44 @@ def first_from(mask: int, start: int) -> int:
     return lowest_bit(above if above != 0 else mask)
 
 
-@kernel
-def pick_input(a: Arbiters, is_matrix: bool, node: int, requester: int, mask: int) -> int:
-    """Return the resource that a requester's arbiter picks from a mask."""
-    if not is_matrix:
-        return first_from(mask, a.inputs[node, requester])
+@outer_kernel
+def least_recent(ages: NDArray[Any], first: int, mask: int) -> int:
+    """Return the bit of a mask that was granted least recently, of equals the highest.
+
+    Parameters
+    ----------
+    ages : int64[n]
+        Cycles of grants; an arbiter's begin at ``first``.
+    first : int
+    mask : int
+        Not 0.
+    """
     best = lowest_bit(mask)
     rest = mask & (mask - 1)
     while rest != 0:
         i = lowest_bit(rest)
         rest &= rest - 1
-        if a.input_ages[node, requester, i] <= a.input_ages[node, requester, best]:
+        if ages[first + i] <= ages[first + best]:
             best = i
     return best
+
+
+@kernel
+def pick_input(a: Arbiters, is_matrix: bool, node: int, requester: int, mask: int) -> int:
+    """Return the resource that a requester's arbiter picks from a mask."""
+    at = node * a.n_requesters + requester
+    if is_matrix:
+        return int(least_recent(a.input_ages, at * a.n_resources, mask))
+    return first_from(mask, a.inputs[at])
 
 
 @kernel
 def pick_output(a: Arbiters, is_matrix: bool, node: int, resource: int, mask: int) -> int:
     """Return the requester that a resource's arbiter picks from a mask."""
-    if not is_matrix:
-        return first_from(mask, a.outputs[node, resource])
-    best = lowest_bit(mask)
-    rest = mask & (mask - 1)
-    while rest != 0:
-        i = lowest_bit(rest)
-        rest &= rest - 1
-        if a.output_ages[node, resource, i] <= a.output_ages[node, resource, best]:
-            best = i
-    return best
+    at = node * a.n_resources + resource
+    if is_matrix:
+        return int(least_recent(a.output_ages, at * a.n_requesters, mask))
+    return first_from(mask, a.outputs[at])
 
 
 @kernel
@@ -71,19 +84,18 @@ def note_match(
     a: Arbiters, is_matrix: bool, node: int, requester: int, mask: int, cycle: int
 ) -> None:
     """Move the arbiters of a requester and of all resources that it got."""
-    if is_matrix:
-        rest = mask
-        while rest != 0:
-            i = lowest_bit(rest)
-            rest &= rest - 1
-            a.input_ages[node, requester, i] = cycle + 1
-            a.output_ages[node, i, requester] = cycle + 1
-        return
-    rest = mask
+    at, rest = node * a.n_requesters + requester, mask
     while rest != 0:
-        a.outputs[node, lowest_bit(rest)] = requester + 1
+        i = lowest_bit(rest)
         rest &= rest - 1
-    a.inputs[node, requester] = first_from(mask, a.inputs[node, requester]) + 1
+        resource = node * a.n_resources + i
+        if is_matrix:
+            a.input_ages[at * a.n_resources + i] = cycle + 1
+            a.output_ages[resource * a.n_requesters + requester] = cycle + 1
+        else:
+            a.outputs[resource] = requester + 1
+    if not is_matrix:
+        a.inputs[at] = first_from(mask, a.inputs[at]) + 1
 
 
 @kernel
