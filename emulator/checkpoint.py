@@ -12,7 +12,7 @@ from .activations import Activations
 from .result import LayerResult
 
 State = dict[str, NDArray[Any]]
-ARRAYS = ("slots", "counts", "bytes", "link_flits", "stalls", "latency")
+ARRAYS = ("slots", "counts", "bytes", "link_flits", "sent_flits", "stalls", "latency")
 
 
 @dataclass

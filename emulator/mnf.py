@@ -12,7 +12,7 @@ from .activations import Activations, arrived, volume
 from .engine import SENTENCES, EngineStatus, advance
 from .fire import FireOrder, fire_order
 from .loading import Load, load
-from .messages import Messages, declare, make_messages
+from .messages import STORAGE_NODE, Messages, declare, make_messages
 from .pe import cycle_of_pes
 from .plan import Plan
 from .rows import Rows
@@ -85,6 +85,15 @@ class WaveRun:
     def block(self) -> Block:
         """The wave's weights."""
         return self.step.blocks[self.wave.block]
+
+    @property
+    def sent_flits(self) -> NDArray[np.int64]:
+        """int64[n_nodes]: flits that each node sent into the network."""
+        n_nodes = len(self.link_flits)
+        sent = np.bincount(self.packets.source, self.packets.flits, n_nodes).astype(np.int64)
+        if self.load:
+            sent[STORAGE_NODE] += int(self.load.packets.flits.sum())
+        return sent
 
     @property
     def codes(self) -> NDArray[np.int16]:

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..noc.iq_state import Stall
-from ..noc.topology import PORT_NAMES
+from ..noc.topology import LOCAL, PORT_NAMES
 from .activations import EVENT_BYTES
 from .energy import Activity, energy
 from .host import HostRun
 from .latency import Latency, added, latency, mean_latency
 from .machine import Machine
+from .messages import STORAGE_NODE
 from .mnf import WaveRun
 from .slots import BUSY, Cause
 from .state import Kind, Memory
@@ -48,6 +49,8 @@ class LayerResult:
         Reads and writes.
     link_flits : int64[n_nodes, 5]
         Flits sent by each router output; the last one delivers to the node.
+    sent_flits : int64[n_nodes]
+        Flits that each node sent into the network.
     stalls : int64[n_nodes, 4]
         Cycles of packets that wait in routers with virtual channels, by
         `firemesh.noc.iq_state.Stall`.
@@ -73,6 +76,7 @@ class LayerResult:
     counts: NDArray[np.int64]
     bytes: NDArray[np.int64]
     link_flits: NDArray[np.int64]
+    sent_flits: NDArray[np.int64]
     stalls: NDArray[np.int64]
     latency: NDArray[np.int64]
 
@@ -96,6 +100,7 @@ class LayerResult:
             self.counts + other.counts,
             self.bytes + other.bytes,
             self.link_flits + other.link_flits,
+            self.sent_flits + other.sent_flits,
             self.stalls + other.stalls,
             added(self.latency, other.latency),
         )
@@ -144,6 +149,7 @@ def of_wave(run: WaveRun) -> LayerResult:
         counts=columns.counts,
         bytes=columns.bytes,
         link_flits=run.link_flits,
+        sent_flits=run.sent_flits,
         stalls=run.stalls,
         latency=latency(run),
     )
@@ -191,6 +197,7 @@ def of_host(run: HostRun, machine: Machine) -> LayerResult:
         counts=counts,
         bytes=counts * EVENT_BYTES,
         link_flits=np.zeros((machine.mesh.n_nodes, 5), np.int64),
+        sent_flits=np.zeros(machine.mesh.n_nodes, np.int64),
         stalls=np.zeros((machine.mesh.n_nodes, len(Stall)), np.int64),
         latency=np.zeros((len(Kind), len(Latency)), np.int64),
     )
@@ -278,6 +285,9 @@ def _record(layer: LayerResult, machine: Machine) -> dict[str, Any]:
         record[f"{name}_reads"] = int(layer.counts[:, memory, 0].sum())
         record[f"{name}_writes"] = int(layer.counts[:, memory, 1].sum())
     record |= mean_latency(layer.latency)
+    cycles = max(layer.cycles, 1)
+    record["storage_sends"] = int(layer.sent_flits[STORAGE_NODE]) / cycles
+    record["storage_takes"] = int(layer.link_flits[STORAGE_NODE, LOCAL]) / cycles
     for stall in Stall:
         record[f"stalls_{stall.name.lower()}"] = int(layer.stalls[:, stall].sum())
     record["link_flits"] = int(layer.link_flits[:, :4].sum())
@@ -350,7 +360,12 @@ class Result:
 
     @property
     def noc(self) -> dict[str, Any]:
-        """What the network did: packets at their destinations, latency, stalls, busiest link."""
+        """What the network did.
+
+        Packets at each of their destinations and their latency; flits that storage sends and takes
+        per cycle, which is bound where it comes near the number of its ports; the busiest link;
+        cycles in which packets waited in routers.
+        """
         found = np.zeros((len(Kind), len(Latency)), np.int64)
         stalls = np.zeros(len(Stall), np.int64)
         for layer in self.layers:
@@ -358,11 +373,15 @@ class Result:
             stalls = stalls + layer.stalls.sum(axis=0)
         flits = self.link_flits[:, :4]
         source, port = divmod(int(flits.argmax()), 4)
+        cycles = max(self.cycles, 1)
+        sent = sum(int(layer.sent_flits[STORAGE_NODE]) for layer in self.layers)
         return mean_latency(found) | {
+            "storage_sends": sent / cycles,
+            "storage_takes": int(self.link_flits[STORAGE_NODE, LOCAL]) / cycles,
             "busiest_link": {
                 "node": source,
                 "port": PORT_NAMES[port],
-                "flits_per_cycle": int(flits[source, port]) / self.cycles if self.cycles else 0.0,
+                "flits_per_cycle": int(flits[source, port]) / cycles,
             },
             "stalls": {stall.name.lower(): int(stalls[stall]) for stall in Stall},
         }

@@ -49,6 +49,7 @@ def _summary(result: "Result", accuracy: float | None) -> Table:
         ),
         ("energy", f"{si(energy_pj * 1e-12 / frames, 'J')} a frame ({result.machine.energy})"),
         ("power", si(result.power_mw * 1e-3, "W")),
+        ("network", _network(result)),
         ("weights", _weights(result)),
         ("storage", f"{si(result.storage_bytes, 'B')} for activations"),
     ]
@@ -57,6 +58,15 @@ def _summary(result: "Result", accuracy: float | None) -> Table:
     for name, value in rows:
         table.add_row(name, value)
     return table
+
+
+def _network(result: "Result") -> str:
+    """Tell of the router, packets' latency, and storage's ports."""
+    noc, router = result.noc, result.machine.noc.router_name
+    return (
+        f"{router} routers, {noc['mean_latency_cycles']:.1f} cycles a packet; storage sends "
+        f"{noc['storage_sends']:.2f}, takes {noc['storage_takes']:.2f} flits a cycle"
+    )
 
 
 def _weights(result: "Result") -> str:
