@@ -55,7 +55,7 @@ def uniforms(rng: np.random.Generator, shape: int | tuple[int, ...]) -> NDArray[
         raise ValueError("rng: must have words of 64 bits, got MT19937; take numpy.random.PCG64")
     words = np.asarray(rng.bit_generator.random_raw(shape), np.uint64)
     top = words >> np.uint64(64 - MANTISSA_BITS)
-    return np.multiply(top, 2.0**-MANTISSA_BITS, dtype=np.float64)
+    return top.astype(np.float64) * np.float64(2.0**-MANTISSA_BITS)
 
 
 @dataclass(frozen=True)
