@@ -88,10 +88,10 @@ class PacketTrace:
 
     def _check_sets(self) -> None:
         n = self.n_nodes
-        if self.sets is single_sets(n):
+        if n and self.sets is single_sets(n):
             return
         for i, members in enumerate(self.sets):
-            is_good = members == tuple(sorted(set(members))) and 0 <= members[0] <= members[-1] < n
+            is_good = members == tuple(sorted(set(members))) and all(0 <= m < n for m in members)
             if not is_good or (members != (i,) if i < n else len(members) < 2):
                 raise ValueError(
                     f"PacketTrace.sets: set {i} must be "
