@@ -142,8 +142,18 @@ def test_plain_lines_take_the_fast_way_and_no_others():
         [10, 11, 12, 130],
     ]
     assert plain_lines(b"1" * 18 + b" 1 2 3\n").tolist() == [[int("1" * 18), 1, 2, 3]]
-    for text in ("\n", "0 1 2 3\n\n", "0 1 2\n3\n", "0 1 2 3 4\n0 1 2\n", "0 1 2 -3\n",
-                 "0 1 2,3 4\n", "0 1 2 3#\n", "0 1 2 3.\n", "1" * 19 + " 1 2 3\n"):  # fmt: skip
+    for text in (
+        "\n",
+        "0 1 2 3\n\n",
+        "0 1 2\n3\n",
+        "0 1 2 3 4\n0 1 2\n",
+        "0 1 2\n3 0 1 2 3\n",
+        "0 1 2 -3\n",
+        "0 1 2,3 4\n",
+        "0 1 2 3#\n",
+        "0 1 2 3.\n",
+        "1" * 19 + " 1 2 3\n",
+    ):
         assert plain_lines(text.encode()) is None, text
 
 
@@ -241,9 +251,10 @@ BAD_LINES = {
 }
 
 
+@pytest.mark.parametrize("begin, end", [("# a comment\n\n", "worse\n"), ("0 0 1 1\n" * 2, "")])
 @pytest.mark.parametrize("line", BAD_LINES, ids=lambda line: line[:20])
-def test_a_bad_line_is_told_by_its_number_and_what_to_do(line, tmp_path):
-    path = written(tmp_path, f"# a comment\n\n0 0 1 1\n9 1 0 2\n{line}\n9 1 0 2\nworse\n")
+def test_a_bad_line_is_told_by_its_number_and_what_to_do(line, begin, end, tmp_path):
+    path = written(tmp_path, f"{begin}0 0 1 1\n9 1 0 2\n{line}\n9 1 0 2\n{end}")
     text = refusal(read_trace, path, 16)
     assert text.startswith(f"{path}, line 5: {BAD_LINES[line]}")
     assert "; " in text and len(text) < len(str(path)) + 250
