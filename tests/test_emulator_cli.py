@@ -567,7 +567,7 @@ def test_names_are_shown_as_they_are_not_as_markup(capsys):
 
 KEYS = (
     "schema schema_version network network_digest mode frames cycles load_cycles dram_bytes fps "
-    "utilization slots energy_pj power_mw storage_bytes layers outputs all_outputs machine "
+    "utilization slots energy_pj power_mw noc storage_bytes layers outputs all_outputs machine "
     "accuracy is_complete"
 )
 

@@ -167,7 +167,7 @@ def test_stats_are_the_traces_totals(capsys, sample, what, by):
             ("--by", "colour"),
             "by: must be of frame, layer, unit, memory, op, each once, got colour",
         ),
-        (("--what", "heat"), "--what: must be one of accesses, slots, flits, got heat"),
+        (("--what", "heat"), "--what: must be one of accesses, slots, flits, stalls, got heat"),
         (("--what", "flits", "--by", "memory"), "by: must be of frame, layer, link, each once"),
     ],
 )

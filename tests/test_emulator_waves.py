@@ -12,6 +12,7 @@ from small_mappings import mappings, network_of
 
 import firemesh
 from firemesh.emulator.emulation import Emulation
+from firemesh.emulator.latency import Latency
 from firemesh.emulator.mapping import candidates
 from firemesh.emulator.mnf import WaveRun
 from firemesh.emulator.result import LayerResult, of_wave
@@ -268,14 +269,21 @@ def test_a_layers_result_is_the_sum_of_its_waves(planned, seed):
     waves, whole = [of_wave(run) for run in runs], frame.results[0]
     assert whole.waves == len(waves)
     assert whole.frames == 1
-    summed = ("cycles", "events", "fired", "slots", "counts", "bytes", "link_flits")
+    arrays = ("slots", "counts", "bytes", "link_flits", "sent_flits", "stalls")
+    summed = ("cycles", "events", "fired", *arrays)
     for name in summed:
         total = sum(getattr(wave, name) for wave in waves)
         assert np.array_equal(getattr(whole, name), total)
+    for column in (Latency.COUNT, Latency.CYCLES):
+        assert np.array_equal(
+            whole.latency[:, column], sum(wave.latency[:, column] for wave in waves)
+        )
+    most = [wave.latency[:, Latency.MOST] for wave in waves]
+    assert np.array_equal(whole.latency[:, Latency.MOST], np.max(most, axis=0))
     same = ("name", "op", "mode", "active", "inputs", "tile")
     for name in same:
         assert {getattr(wave, name) for wave in waves} == {getattr(whole, name)}
-    known = {*summed, *same, "waves", "frames", "halo", "repeated"}
+    known = {*summed, *same, "latency", "waves", "frames", "halo", "repeated"}
     assert {field.name for field in fields(LayerResult)} == known
 
 
