@@ -151,7 +151,7 @@ def advance(
         cycle = s.clock[Clock.CYCLE]
         status = step(net, ports, packets, cycle)
         if status != 0:
-            return EngineStatus.WEDGED + status
+            return int(EngineStatus.WEDGED + status)
         is_active = cycle_of_pes(q, la, s, ports, packets, out, cycle) != 0
         is_active |= collect(q, s, ports, packets, out, cycle)
         is_active |= inject(q, la, s, ports, packets, out, cycle)

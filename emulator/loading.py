@@ -92,7 +92,7 @@ def carry(
     while done < n:
         status = step(net, ports, packets, cycle)
         if status != 0:
-            return -status
+            return -int(status)
         for node in range(len(ports.tx)):
             number = ports.rx[node]
             if number >= 0:

@@ -250,7 +250,7 @@ def drive(
         offer(ports, load)
         status = step(net, ports, packets, cycle)
         if status != 0:
-            return DriveStatus.REFUSED + status
+            return int(DriveStatus.REFUSED + status)
         note_injections(ports, load, cycle)
         note_deliveries(ports, packets, load, cycle)
         clock[Clock.CYCLE] = cycle + 1

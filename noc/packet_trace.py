@@ -60,6 +60,11 @@ class PacketTrace:
     destinations: NDArray[np.int32]
     sets: tuple[tuple[int, ...], ...]
 
+    def part(self, first: int, end: int) -> "PacketTrace":
+        """Return the packets ``first`` to below ``end``, with all sets."""
+        columns = {name: getattr(self, name)[first:end] for name in COLUMNS}
+        return PacketTrace(**columns, sets=self.sets)
+
     def __post_init__(self) -> None:
         """Check columns and sets."""
         for name, dtype in COLUMNS.items():

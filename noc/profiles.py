@@ -12,15 +12,15 @@ class Profile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    routing_delay: int = Field(1, ge=0, le=64)
+    routing_delay: int = Field(default=1, ge=0, le=64)
     """Cycles of route computation; 0 is look-ahead."""
-    vc_alloc_delay: int = Field(1, ge=1, le=64)
-    sw_alloc_delay: int = Field(1, ge=1, le=64)
-    st_delay: int = Field(1, ge=1, le=64)
+    vc_alloc_delay: int = Field(default=1, ge=1, le=64)
+    sw_alloc_delay: int = Field(default=1, ge=1, le=64)
+    st_delay: int = Field(default=1, ge=1, le=64)
     """Cycles of switch traversal."""
-    credit_delay: int = Field(0, ge=0, le=64)
+    credit_delay: int = Field(default=0, ge=0, le=64)
     """Cycles in which a router processes a credit."""
-    link_delay: int = Field(1, ge=1, le=64)
+    link_delay: int = Field(default=1, ge=1, le=64)
     speculative: bool = False
     """Heads ask for the switch before they own a VC."""
     vc_allocator: Allocators = "separable_input_first"

@@ -108,7 +108,7 @@ class Simulation:
         NetworkError
             When nothing moves any more, or the router refuses a packet.
         """
-        columns = self._columns(packets)
+        cycles, sources, groups, flits = self._columns(packets)
         self._load.clock[Clock.NEXT] = 0
         while True:
             status = drive(
@@ -117,7 +117,10 @@ class Simulation:
                 self.network.ports,
                 self._packets,
                 self._load,
-                *columns,
+                cycles,
+                sources,
+                groups,
+                flits,
                 until,
             )
             if self._load.clock[Clock.ROWS]:
@@ -132,9 +135,13 @@ class Simulation:
                 reason = SENTENCES[StepStatus(status - DriveStatus.REFUSED)]
                 raise NetworkError(f"cycle {self.cycle}: {reason}")
 
-    def _columns(self, packets: PacketTrace | None) -> tuple[NDArray[Any], ...]:
+    def _columns(
+        self, packets: PacketTrace | None
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return cycles, sources, the network's numbers of destination sets, and flits."""
         if packets is None:
-            return np.zeros(0, np.int64), *(np.zeros(0, np.int32) for _ in range(3))
+            none = np.zeros(0, np.int32)
+            return np.zeros(0, np.int64), none, none, none
         n = self.network.n_nodes
         if packets.n_nodes != n:
             raise ValueError(

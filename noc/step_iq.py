@@ -243,7 +243,7 @@ def inject(s: IqState, ports: Ports, packets: Packets, node: int, cycle: int) ->
             return StepStatus.NO_ROUTE
         room = 1
         if d.cut_through != 0 or s.routes.node_of[group] < 0:
-            room = n_flits
+            room = int(n_flits)
             if n_flits > d.buffer:
                 return StepStatus.TOO_LONG
         candidate = s.source[node, Source.LAST]
@@ -267,7 +267,7 @@ def inject(s: IqState, ports: Ports, packets: Packets, node: int, cycle: int) ->
         ports.tx[node] = NONE
         s.source[node, Source.VC] = NONE
     place = (node * (d.radix + 1) + d.radix) * d.vcs + v
-    send(s, place, word, cycle + 1 + d.link_delay)
+    send(s, place, int(word), cycle + 1 + d.link_delay)
     s.clock[Clock.INSIDE] += 1
     return StepStatus.OK
 
@@ -282,14 +282,14 @@ def lanes_for(s: IqState, node: int, place: int, output: int) -> int:
         allowed = allowed & ~lower if (s.vc[place, Vc.UPPER] >> output) & 1 != 0 else lower
     found = (s.router[node, Router.FREE] >> (output * d.vcs)) & allowed
     if s.vc[place, Vc.IS_WHOLE] == 0:
-        return found
+        return int(found)
     lane, rest = (node * d.outputs + output) * d.vcs, found
     while rest != 0:
         w = lowest_bit(rest)
         rest &= rest - 1
         if s.credits[lane + w] < s.vc[place, Vc.FLITS]:
             found &= ~(1 << w)
-    return found
+    return int(found)
 
 
 @kernel
@@ -490,7 +490,7 @@ def choose(s: IqState, node: int, i: int) -> int:
         s.asks[Ask.HIGH, i, o] = 0
         s.asks[Ask.LOW, i, o] = 0
     if d.sw_allocator == Allocator.ISLIP:
-        return both
+        return int(both)
     mask = high if high != 0 else both
     is_matrix = d.sw_allocator == Allocator.MATRIX
     single = mask & (mask - 1) == 0

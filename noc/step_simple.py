@@ -82,9 +82,9 @@ def outputs_of(s: SimpleState, packets: Packets, packet: int, node: int) -> int:
     if number < 0 or number >= len(r.node_of):
         return 0
     if r.node_of[number] >= 0:
-        return np.int64(r.ports[node, r.node_of[number]])
+        return int(np.int64(r.ports[node, r.node_of[number]]))
     tree = r.tree_of[packets.source[packet], number]
-    return np.int64(r.tree[tree, node]) if tree >= 0 else 0
+    return int(np.int64(r.tree[tree, node])) if tree >= 0 else 0
 
 
 @kernel
@@ -199,7 +199,7 @@ def step(s: SimpleState, ports: Ports, packets: Packets, cycle: int) -> int:
         if s.load[node] > 0:
             move(s, ports, node)
         if offered >= 0 and has_room:
-            flit = np.int64(offered) << Flit.PACKET
+            flit = int(np.int64(offered)) << Flit.PACKET
             ports.sent[node] += 1
             if ports.sent[node] == packets.flits[offered]:
                 flit |= Flit.TAIL

@@ -149,8 +149,7 @@ def _cut(
         done = 0
         for end in ends:
             at = int(np.searchsorted(chunk.cycle, end))
-            columns = (chunk.cycle, chunk.source, chunk.flits, chunk.destinations)
-            yield PacketTrace(*(column[done:at] for column in columns), chunk.sets), end
+            yield chunk.part(done, at), end
             done = at
         first = last
 
