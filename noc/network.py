@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import deadlock, iq_state, step_iq, step_simple
+from . import deadlock, iq_state
 from .profiles import PROFILES, Profile
 from .router import SENTENCES, Links, Packets, Ports, Routes, StepStatus, make_ports, take
 from .routing import OwnRouting, make_table
@@ -83,6 +83,8 @@ class Network:
         links = Links(self._neighbour, entries(graph))
         self.state: Any
         if router == SIMPLE:
+            from . import step_simple
+
             _refuse_simple(graph, self.table)
             deadlock.check(graph, self.table, merged=True)
             self.step = step_simple.step
@@ -94,6 +96,8 @@ class Network:
                 f"virtual channels, got {vcs}"
             )
         deadlock.check(graph, self.table)
+        from . import step_iq  # imported where it is needed: it is compiled for ten seconds
+
         profile = PROFILES[router] if isinstance(router, str) else router
         self.step = step_iq.step
         self.state = iq_state.make_state(

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra
 
 from .table import Table, hops
 from .topology import EAST, LOCAL, NORTH, WEST, Graph, is_ring, neighbours, node_name
@@ -61,6 +59,9 @@ def west_first(graph: Graph) -> Table:
 
 def shortest(graph: Graph) -> Table:
     """Route along a shortest path; of several, along that which takes the lowest port first."""
+    from scipy.sparse import csr_array  # what mesh and torus do not need is not imported
+    from scipy.sparse.csgraph import dijkstra
+
     _kind(graph, "shortest")
     neighbour = neighbours(graph)
     n, radix = neighbour.shape

@@ -19,6 +19,11 @@ from firemesh.models.network import Conv, Network, Tensor
 from firemesh.models.prune import prune_rows
 from firemesh.models.reference import forward
 from firemesh.models.zoo import DATA
+from firemesh.noc.network import Network as Interconnect
+from firemesh.noc.patterns import make_pattern
+from firemesh.noc.simulate import Simulation
+from firemesh.noc.topology import mesh
+from firemesh.noc.traffic import packets
 
 pytestmark = pytest.mark.benchmark
 
@@ -179,4 +184,58 @@ def test_a_trace_of_all_images_of_the_zoo(benchmark, tmp_path):
         "times_without_trace": min(with_ / plain for plain, with_ in pairs),
         "bytes_per_access": path.stat().st_size / n,
     }
+    print(benchmark.extra_info)
+
+
+def cycles_of(k, load, cycles):
+    """Return a network under uniform traffic of one-flit packets, and a call that runs it."""
+    chunks = list(packets(make_pattern("uniform", k, k), load, 1, cycles, 1))
+
+    def ready():
+        return (Simulation(Interconnect(mesh(k, k), "P4", "xy", 4, 8)),), {}
+
+    def go(simulation):
+        for number, chunk in enumerate(chunks):
+            for _ in simulation.run(chunk, 1024 * (number + 1)):
+                pass
+
+    return ready, go
+
+
+@pytest.mark.benchmark(group="network")
+@pytest.mark.parametrize(
+    ("k", "load", "cycles", "booksim2"),
+    [(8, 0.1, 20_480, 7_200), (8, 0.3, 20_480, 2_500), (32, 0.01, 4_096, None)],
+)
+def test_the_network_alone(benchmark, k, load, cycles, booksim2):
+    ready, go = cycles_of(k, load, cycles)
+    go(*ready()[0])
+    benchmark.pedantic(go, setup=ready, rounds=5)
+    rate = cycles / benchmark.stats.stats.median
+    benchmark.extra_info |= {"cycles_per_s": rate}
+    if booksim2:  # cycles a second that BookSim 2 did on such a machine while busy
+        benchmark.extra_info |= {"times_booksim2": rate / booksim2}
+    print(benchmark.extra_info)
+
+
+IMPORT = """
+import time
+import firemesh.noc.iq_state
+start = time.perf_counter()
+import firemesh.noc.step_iq
+print(time.perf_counter() - start)
+"""
+
+
+@pytest.mark.benchmark(group="kernel")
+def test_compilation_of_the_router(benchmark, tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+
+    def load():
+        command = [sys.executable, "-c", IMPORT]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    cold = load()
+    cached = benchmark.pedantic(load, rounds=3)
+    benchmark.extra_info |= {"cold_s": cold, "cached_s": cached}
     print(benchmark.extra_info)

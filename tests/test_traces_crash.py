@@ -270,7 +270,9 @@ def test_killed_at_50_moments_a_run_leaves_a_sound_beginning_and_resumes_to_the_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [[], ["--values"]], ids=["accesses", "values"])
+@pytest.mark.parametrize(
+    "more", [[], ["--values", "--router", "P3"]], ids=["accesses", "values-P3"]
+)
 def test_killed_before_any_change_of_a_file_a_run_resumes_to_the_same_trace(
     ended, undisturbed, tmp_path, more
 ):
