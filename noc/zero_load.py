@@ -31,7 +31,8 @@ class ZeroLoad:
     all_pairs_equal : int
         1 when all pairs took the same.
     head_formula, tail_formula : int or None
-        In closed form, where there is one.
+        In closed form, where there is one. A head moves on by one link a cycle through simple
+        routers; a FIFO of one flit takes the next one every other cycle.
     """
 
     hops: int
@@ -39,7 +40,7 @@ class ZeroLoad:
     t_head_net: int
     t_tail_net: int
     all_pairs_equal: int
-    head_formula: int | None
+    head_formula: int
     tail_formula: int | None
 
 
@@ -142,6 +143,8 @@ def _row(
         int(heads.max()),
         int(tails.max()),
         int(len(np.unique(heads)) == len(np.unique(tails)) == 1),
-        head_latency(profile, number) if profile else None,
-        tail_latency(profile, number, flits, buffer_flits) if profile else None,
+        head_latency(profile, number) if profile else number + 1,
+        tail_latency(profile, number, flits, buffer_flits)
+        if profile
+        else number + 1 + (flits - 1) * (1 if buffer_flits > 1 else 2),
     )

@@ -192,9 +192,8 @@ def test_packets_alone_are_those_of_the_closed_form_for_any_link_delay(router, f
             lambda p=profile: Network(mesh(4, 2), p, "xy", 2, 3), profile, flits, 3
         ):
             assert row.all_pairs_equal == 1
-            if router != "simple":
-                assert row.t_head_net == row.head_formula
-                assert row.t_tail_net == row.tail_formula
+            assert row.t_head_net == row.head_formula
+            assert row.t_tail_net == row.tail_formula
 
 
 def test_below_saturation_what_is_offered_is_accepted():
