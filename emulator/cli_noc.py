@@ -38,7 +38,8 @@ Topology = Annotated[
 Routing = Annotated[
     str,
     typer.Option(
-        metavar="NAME", help="xy, yx, west-first or shortest; default: xy, of a graph shortest."
+        metavar="NAME",
+        help="xy, yx, west-first, shortest or up-down; default: xy, of a graph shortest.",
     ),
 ]
 Router = Annotated[

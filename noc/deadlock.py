@@ -133,7 +133,7 @@ def _shown(names: list[str]) -> str:
 def _remedy(graph: Graph, merged: bool) -> str:
     kind = graph.graph["kind"]
     if kind == "graph":
-        return "use a routing function whose links do not form a cycle, such as one along a tree"
+        return "use up-down, which is safe where links go both ways"
     if kind == "torus" and merged:
         return "use a router with virtual channels and xy or yx, or a mesh"
     *names, last = (name for name in suited(graph) if name != "shortest")

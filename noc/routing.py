@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from operator import index
 from typing import Any
 
+import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +21,7 @@ SUITS = {
     "yx": ("mesh", "torus"),
     "west-first": ("mesh",),
     "shortest": ("mesh", "torus", "graph"),
+    "up-down": ("graph",),
 }
 """Kinds of graph that a routing is made for."""
 NODES_AT_ONCE = 512
@@ -80,17 +82,86 @@ def shortest(graph: Graph) -> Table:
     return Table(ports, np.zeros((1, 1), np.uint16), 1)
 
 
+def up_down(graph: Graph) -> Table:
+    """Route towards the root of a tree as far as must be, then away from it: safe on any graph.
+
+    Nodes are ranked by their distance from node 0, then by number; a link to a lower rank is up. A
+    path goes up, then down, never up again, so channels cannot wait for each other in a circle.
+    Where a way down exists it is taken, the shortest, of several that of the lowest port.
+
+    Source: Schroeder et al. (Autonet), IEEE J. Selected Areas in Communications 9(8), 1991.
+
+    Raises
+    ------
+    ValueError
+        When some link goes one way only.
+    """
+    _kind(graph, "up-down")
+    neighbour = neighbours(graph)
+    if link := _one_way(graph):
+        names = [node_name(graph, node) for node in link]
+        raise ValueError(
+            f"routing: up-down needs links that go both ways, got only {names[0]} to {names[1]}; "
+            "add the way back, or use shortest"
+        )
+    n, radix = neighbour.shape
+    depth = nx.single_source_shortest_path_length(graph, 0)
+    order = sorted(graph, key=lambda node: (depth[node], node))
+    rank = np.empty(n, np.int64)
+    rank[order] = np.arange(n)
+    no_way = np.int32(4 * n)
+    ports = np.zeros((n, n), np.uint16)
+    length = np.full((n, n), no_way, np.int32)
+    np.fill_diagonal(length, 0)
+    for node in reversed(order):  # ways down; those of higher ranks are known
+        _extend(neighbour, ports, length, node, rank > rank[node], np.ones(n, bool))
+    for node in order:  # ways up, then on as the lower ranks do
+        _extend(neighbour, ports, length, node, rank < rank[node], length[node] == no_way)
+    np.fill_diagonal(ports, 1 << radix)
+    return Table(ports, np.zeros((1, 1), np.uint16), 1)
+
+
+def _extend(
+    neighbour: NDArray[np.int64],
+    ports: NDArray[np.uint16],
+    length: NDArray[np.int32],
+    node: int,
+    onward: NDArray[np.bool_],
+    wanted: NDArray[np.bool_],
+) -> None:
+    """Let a node's paths go on as those of its neighbours, where they are shortest so.
+
+    Parameters
+    ----------
+    neighbour : int64[n, radix]
+    ports, length : uint16[n, n], int32[n, n]
+        Ports and lengths of the paths so far; the node's are changed.
+    node : int
+    onward : bool[n]
+        Neighbours that may be next.
+    wanted : bool[n]
+        Destinations for which a path is wanted.
+    """
+    for port, other in enumerate(neighbour[node].tolist()):
+        if other >= 0 and onward[other]:
+            is_shorter = wanted & (length[other] + 1 < length[node])
+            length[node, is_shorter] = length[other, is_shorter] + 1
+            ports[node, is_shorter] = 1 << port
+
+
 ROUTINGS: dict[str, Routing] = {
     "xy": xy,
     "yx": yx,
     "west-first": west_first,
     "shortest": shortest,
+    "up-down": up_down,
 }
 
 
 def suited(graph: Graph) -> list[str]:
     """Return the names of the routings that are made for a graph's kind."""
-    return [name for name in ROUTINGS if graph.graph["kind"] in SUITS[name]]
+    names = [name for name in ROUTINGS if graph.graph["kind"] in SUITS[name]]
+    return [name for name in names if name != "up-down" or _one_way(graph) is None]
 
 
 def make_table(graph: Graph, routing: str | OwnRouting | Table) -> Table:
@@ -163,6 +234,12 @@ def _numbers(given: Any) -> list[int]:
         return [index(port) for port in given]
     except TypeError:
         return [-1]
+
+
+def _one_way(graph: Graph) -> tuple[int, int] | None:
+    """Return a link without one back, None where there is none."""
+    edges = graph.edges
+    return next(((a, b) for a, b in edges if not graph.has_edge(b, a)), None)
 
 
 def _kind(graph: Graph, name: str) -> None:
