@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..models.network import Network
 from .activations import Activations
-from .result import LayerResult
+from .layer_result import LayerResult
 
 State = dict[str, NDArray[Any]]
 ARRAYS = ("slots", "counts", "bytes", "link_flits", "sent_flits", "stalls", "latency")

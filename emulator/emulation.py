@@ -15,10 +15,10 @@ from .activations import Activations, as_input, merged
 from .checkpoint import Position, State, position
 from .host import HostRun
 from .interconnect import interconnect
+from .layer_result import LayerResult, of_host, of_layer, of_wave
 from .machine import Machine
 from .mnf import WaveRun, add_codes
 from .plan import Plan, make_plan
-from .result import LayerResult, of_host, of_layer, of_wave
 from .steps import HostStep, MnfStep
 
 if TYPE_CHECKING:

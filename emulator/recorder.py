@@ -16,12 +16,12 @@ from . import energy
 from .event_lists import EventLists
 from .fire_lists import FireLists
 from .host import HostRun
+from .layer_result import LayerResult
 from .load_lists import LoadLists
 from .mnf import WaveRun
 from .patterns import READ, WRITE, Item
 from .pe import MESSAGE_BYTES
 from .plan import Plan
-from .result import LayerResult
 from .state import Memory
 from .streams import NOC_EJECT, NOC_INJECT, Sources, Stream, steps
 from .trace_tables import TraceTables

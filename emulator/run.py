@@ -16,9 +16,10 @@ from ..models.zoo import load
 from .checkpoint import State, load_results, save_results
 from .emulation import Emulation, Frame, Progress
 from .inputs import entry
+from .layer_result import LayerResult
 from .machine import Machine, MachineError
 from .machine import machine as find_machine
-from .result import LayerResult, LayerTable, Result
+from .result import LayerTable, Result
 
 if TYPE_CHECKING:
     from .recorder import Recorder

@@ -22,8 +22,8 @@ import firemesh
 from firemesh.emulator import check
 from firemesh.emulator.cli import main
 from firemesh.emulator.emulation import Emulation
+from firemesh.emulator.layer_result import LayerResult
 from firemesh.emulator.machine import preset_text, presets
-from firemesh.emulator.result import LayerResult
 from firemesh.models import zoo
 
 DIGITS = (zoo.DATA / zoo.ZOO["digits"].file).read_bytes()

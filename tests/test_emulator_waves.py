@@ -13,9 +13,9 @@ from small_mappings import mappings, network_of
 import firemesh
 from firemesh.emulator.emulation import Emulation
 from firemesh.emulator.latency import Latency
+from firemesh.emulator.layer_result import LayerResult, of_wave
 from firemesh.emulator.mapping import candidates
 from firemesh.emulator.mnf import WaveRun
-from firemesh.emulator.result import LayerResult, of_wave
 from firemesh.emulator.rows import packed, row_counts, weight_rows
 from firemesh.emulator.shape import ConvShape, Pool, weights
 from firemesh.emulator.steps import Residency

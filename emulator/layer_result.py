@@ -1,0 +1,200 @@
+"""What a layer came to: cycles, slots, accesses, flits; of a wave, of its waves, of the host unit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..noc.iq_state import Stall
+from .activations import EVENT_BYTES
+from .energy import Activity
+from .host import HostRun
+from .latency import Latency, added, latency
+from .machine import Machine
+from .mnf import WaveRun
+from .slots import BUSY, Cause
+from .state import Kind, Memory
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """A layer, over one frame or several.
+
+    Parameters
+    ----------
+    name, op : str
+    mode : {"mnf", "host"}
+    frames : int
+    cycles : int
+    waves : int
+        Waves of a frame; 1 on the host unit.
+    events : int
+        Events sent to PEs, or read by the host unit.
+    halo, repeated : int
+        Those of them that were sent again: for another band, and for other filter groups.
+    active : int
+        Activations of the input that differ from the zero point.
+    inputs : int
+        All activations of the input.
+    fired : int
+        Events written to storage.
+    tile : str
+        A x B of a layer on PEs, or linear; empty on the host unit.
+    slots : int64[n_pes, causes]
+    counts, bytes : int64[n_nodes, memories, 2]
+        Reads and writes.
+    link_flits : int64[n_nodes, 5]
+        Flits sent by each router output; the last one delivers to the node.
+    sent_flits : int64[n_nodes]
+        Flits that each node sent into the network.
+    stalls : int64[n_nodes, 4]
+        Cycles of packets that wait in routers with virtual channels, by
+        `firemesh.noc.iq_state.Stall`.
+    latency : int64[kinds, 3]
+        Packets by `firemesh.emulator.state.Kind` at each of their destinations: how many, cycles
+        from creation to the tail's delivery added up, most cycles.
+    """
+
+    name: str
+    op: str
+    mode: str
+    frames: int
+    cycles: int
+    waves: int
+    events: int
+    halo: int
+    repeated: int
+    active: int
+    inputs: int
+    fired: int
+    tile: str
+    slots: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    bytes: NDArray[np.int64]
+    link_flits: NDArray[np.int64]
+    sent_flits: NDArray[np.int64]
+    stalls: NDArray[np.int64]
+    latency: NDArray[np.int64]
+
+    def __add__(self, other: "LayerResult") -> "LayerResult":
+        """Return the same layer over the frames of both."""
+        return LayerResult(
+            self.name,
+            self.op,
+            self.mode,
+            self.frames + other.frames,
+            self.cycles + other.cycles,
+            self.waves,
+            self.events + other.events,
+            self.halo + other.halo,
+            self.repeated + other.repeated,
+            self.active + other.active,
+            self.inputs + other.inputs,
+            self.fired + other.fired,
+            self.tile,
+            self.slots + other.slots,
+            self.counts + other.counts,
+            self.bytes + other.bytes,
+            self.link_flits + other.link_flits,
+            self.sent_flits + other.sent_flits,
+            self.stalls + other.stalls,
+            added(self.latency, other.latency),
+        )
+
+    @property
+    def density(self) -> float:
+        """Part of the input's activations that differ from the zero point."""
+        return self.active / self.inputs
+
+    @property
+    def utilization(self) -> float:
+        """Part of all multiplier slots in which a multiplier worked, zero weights included."""
+        total = int(self.slots.sum())
+        return int(self.slots[:, list(BUSY)].sum()) / total if total else 0.0
+
+    def cause(self, cause: Cause) -> float:
+        """Return the part of all multiplier slots with a cause."""
+        total = int(self.slots.sum())
+        return int(self.slots[:, cause].sum()) / total if total else 0.0
+
+    @property
+    def activity(self) -> Activity:
+        """What its energy is computed from."""
+        return Activity(self.bytes.sum(axis=0), self.slots.sum(axis=0), int(self.link_flits.sum()))
+
+
+def of_wave(run: WaveRun) -> LayerResult:
+    """Return the result of a wave of a layer on PEs, of one frame."""
+    columns = run.columns
+    a, b = run.wave.mapping.tile
+    return LayerResult(
+        name=run.step.name,
+        op=run.step.layer.op,
+        mode="mnf",
+        frames=1,
+        cycles=run.cycle1 - run.cycle0,
+        waves=1,
+        events=len(run.messages.event),
+        halo=0,
+        repeated=0,
+        active=len(run.inputs.flat),
+        inputs=run.inputs.tensor.size,
+        fired=len(run.output.flat),
+        tile="linear" if run.wave.mapping.is_linear else f"{a}x{b}",
+        slots=columns.slots,
+        counts=columns.counts,
+        bytes=columns.bytes,
+        link_flits=run.link_flits,
+        sent_flits=run.sent_flits,
+        stalls=run.stalls,
+        latency=latency(run),
+    )
+
+
+def of_layer(waves: Sequence[LayerResult], halo: int, repeated: int) -> LayerResult:
+    """Return the result of a layer of one frame from those of its waves."""
+    whole = waves[0]
+    for wave in waves[1:]:
+        whole = whole + wave
+    first = waves[0]
+    return replace(
+        whole,
+        frames=1,
+        waves=len(waves),
+        active=first.active,
+        inputs=first.inputs,
+        halo=halo,
+        repeated=repeated,
+    )
+
+
+def of_host(run: HostRun, machine: Machine) -> LayerResult:
+    """Return the result of a layer on the host unit, of one frame."""
+    cycles = run.cycle1 - run.cycle0
+    slots = np.zeros((machine.n_pes, len(Cause)), np.int64)
+    slots[:, Cause.UNUSED] = cycles * machine.pe.multipliers
+    counts = np.zeros((machine.mesh.n_nodes, len(Memory), 2), np.int64)
+    counts[0, Memory.STORAGE] = run.accesses
+    return LayerResult(
+        name=run.step.name,
+        op=run.step.layer.op,
+        mode="host",
+        frames=1,
+        cycles=cycles,
+        waves=1,
+        events=run.n_events,
+        halo=0,
+        repeated=0,
+        active=run.n_events,
+        inputs=sum(part.tensor.size for part in run.inputs),
+        fired=len(run.output.flat),
+        tile="",
+        slots=slots,
+        counts=counts,
+        bytes=counts * EVENT_BYTES,
+        link_flits=np.zeros((machine.mesh.n_nodes, 5), np.int64),
+        sent_flits=np.zeros(machine.mesh.n_nodes, np.int64),
+        stalls=np.zeros((machine.mesh.n_nodes, len(Stall)), np.int64),
+        latency=np.zeros((len(Kind), len(Latency)), np.int64),
+    )
