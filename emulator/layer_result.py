@@ -1,4 +1,4 @@
-"""What a layer came to: cycles, slots, accesses, flits; of a wave, of its waves, of the host unit."""
+"""What a layer came to: cycles, slots, accesses, flits; of a wave, of waves, of the host unit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
