@@ -503,8 +503,8 @@ class Sink:
             self.net.ejected(cycle, self.node, self.fifos[vc].popleft())
 
 
-class Oracle:
-    """A network of virtual-channel routers; each `run` begins with an idle one.
+class Network:
+    """A network of virtual-channel routers, idle at first, stepped by whoever offers packets.
 
     Parameters
     ----------
@@ -553,59 +553,10 @@ class Oracle:
         self.sw_allocator = sw_allocator
         self.switching = switching
         self.ejecting = ejecting
+        self.reset()
 
-    def run(self, packets, ready=None, max_cycles=100_000):
-        """Return what was delivered whole before ``max_cycles``, by packet and destination.
-
-        ``packets`` are (cycle, source, destinations, flits) in the order of cycles and sources;
-        ``ready(cycle, node)`` says whether the node takes a flit. Afterwards ``link_flits`` holds
-        the flits sent for each (node, output), ``flits`` the delivered flits in the order of
-        cycles, and ``cycles`` how many were stepped.
-        """
-        self._build()
-        self._queue([Packet(index, *packet) for index, packet in enumerate(packets)])
-        ready = ready or (lambda cycle, node: True)
-        expected = sum(len(packet.destinations) for packet in self.packets)
-        cycle = 0
-        while len(self.deliveries) < expected and cycle < max_cycles:
-            self.step(cycle, ready)
-            cycle += 1
-        self.cycles = cycle
-        return sorted(self.deliveries)
-
-    def step(self, cycle, ready):
-        for router in self.routers:
-            router.arrive(cycle)
-        for sink in self.sinks:
-            sink.step(cycle, ready)
-        for source in self.sources:
-            source.step(cycle)
-        for router in self.routers:
-            router.evaluate(cycle)
-            router.update(cycle)
-
-    def route(self, node, packet):
-        return self.routes(node, packet)
-
-    def is_multicast(self, packet):
-        return self.route(packet.source, packet)[1] == "all"
-
-    def injected(self, cycle, flit):
-        self.inj.setdefault(flit.packet.index, []).append(cycle)
-
-    def ejected(self, cycle, node, flit):
-        packet = flit.packet
-        assert node in packet.destinations, "a flit at the wrong node"
-        self.flits.append(DeliveredFlit(cycle, node, packet.index, flit.index))
-        if flit.is_head:
-            self.heads[packet.index, node] = (cycle, flit.routers)
-        if flit.is_tail:
-            inj = self.inj[packet.index]
-            head, routers = self.heads[packet.index, node]
-            times = (packet.cycle, inj[0], inj[-1], head, cycle, routers)
-            self.deliveries.append(Delivery(packet.index, node, *times))
-
-    def _build(self):
+    def reset(self):
+        """Make the network idle, with all pointers as at first."""
         links, R = self.topology  # noqa: N806
         extra = [self.ejecting if node == 0 else 1 for node in range(len(links))]
         self.routers = [Router(node, self, R + n) for node, n in enumerate(extra)]
@@ -626,7 +577,84 @@ class Oracle:
                 )
                 self.sinks.append(sink)
         self.link_flits = Counter()
+        self.delivered = []
+
+    def offer(self, packet):
+        """Queue a packet at its source, which looks at it from ``packet.cycle`` on."""
+        whole = self.switching == "cut-through" or self.is_multicast(packet)
+        if whole and packet.flits > self.buffer_flits:
+            raise ValueError(f"packets: packet {packet.index} does not fit whole into a VC")
+        self.sources[packet.source].queue.append(packet)
+
+    def step(self, cycle, ready):
+        """Step one cycle; return (node, flit) of all delivered, by node and ejecting output."""
+        self.delivered = []
+        for router in self.routers:
+            router.arrive(cycle)
+        for sink in self.sinks:
+            sink.step(cycle, ready)
+        for source in self.sources:
+            source.step(cycle)
+        for router in self.routers:
+            router.evaluate(cycle)
+            router.update(cycle)
+        return self.delivered
+
+    def route(self, node, packet):
+        return self.routes(node, packet)
+
+    def is_multicast(self, packet):
+        return self.route(packet.source, packet)[1] == "all"
+
+    def injected(self, cycle, flit):
+        """Take note of a flit that leaves its source."""
+
+    def ejected(self, cycle, node, flit):
+        """Take note of a flit that is delivered."""
+        assert node in flit.packet.destinations, "a flit at the wrong node"
+        self.delivered.append((node, flit))
+
+
+class Oracle(Network):
+    """A network that is given all packets beforehand; each `run` begins with an idle one."""
+
+    def run(self, packets, ready=None, max_cycles=100_000):
+        """Return what was delivered whole before ``max_cycles``, by packet and destination.
+
+        ``packets`` are (cycle, source, destinations, flits) in the order of cycles and sources;
+        ``ready(cycle, node)`` says whether the node takes a flit. Afterwards ``link_flits`` holds
+        the flits sent for each (node, output), ``flits`` the delivered flits in the order of
+        cycles, and ``cycles`` how many were stepped.
+        """
+        self.reset()
+        self._queue([Packet(index, *packet) for index, packet in enumerate(packets)])
+        ready = ready or (lambda cycle, node: True)
+        expected = sum(len(packet.destinations) for packet in self.packets)
+        cycle = 0
+        while len(self.deliveries) < expected and cycle < max_cycles:
+            self.step(cycle, ready)
+            cycle += 1
+        self.cycles = cycle
+        return sorted(self.deliveries)
+
+    def reset(self):
+        super().reset()
         self.flits, self.deliveries, self.inj, self.heads = [], [], {}, {}
+
+    def injected(self, cycle, flit):
+        self.inj.setdefault(flit.packet.index, []).append(cycle)
+
+    def ejected(self, cycle, node, flit):
+        super().ejected(cycle, node, flit)
+        packet = flit.packet
+        self.flits.append(DeliveredFlit(cycle, node, packet.index, flit.index))
+        if flit.is_head:
+            self.heads[packet.index, node] = (cycle, flit.routers)
+        if flit.is_tail:
+            inj = self.inj[packet.index]
+            head, routers = self.heads[packet.index, node]
+            times = (packet.cycle, inj[0], inj[-1], head, cycle, routers)
+            self.deliveries.append(Delivery(packet.index, node, *times))
 
     def _queue(self, packets):
         self.packets = packets
@@ -634,10 +662,7 @@ class Oracle:
         if order != sorted(order):
             raise ValueError("packets: must be in the order of cycles, then of sources")
         for packet in packets:
-            whole = self.switching == "cut-through" or self.is_multicast(packet)
-            if whole and packet.flits > self.buffer_flits:
-                raise ValueError(f"packets: packet {packet.index} does not fit whole into a VC")
-            self.sources[packet.source].queue.append(packet)
+            self.offer(packet)
 
 
 # ---------------------------------------------------------------------------- topologies and routes
@@ -672,15 +697,21 @@ def _grid(width, height, wraps):
 
 def mesh_xy(width, height):
     """Return routes along x, then y; a packet with several destinations takes the tree of them."""
+    return _mesh_in_order(width, height, "xy")
 
+
+def mesh_yx(width, height):
+    """Return routes along y, then x; otherwise as `mesh_xy`."""
+    return _mesh_in_order(width, height, "yx")
+
+
+def _mesh_in_order(width, height, axes):
     def output(node, destination):
         x, y = node % width, node // width
         to_x, to_y = destination % width, destination // width
-        if x != to_x:
-            return X_UP if to_x > x else X_DOWN
-        if y != to_y:
-            return Y_UP if to_y > y else Y_DOWN
-        return LOCAL
+        steps = {"x": X_UP if to_x > x else X_DOWN, "y": Y_UP if to_y > y else Y_DOWN}
+        left = {"x": x != to_x, "y": y != to_y}
+        return next((steps[axis] for axis in axes if left[axis]), LOCAL)
 
     return _along(mesh(width, height), output, lambda node, output, destination: None)
 

@@ -1,5 +1,7 @@
 """Oracle of a layer in mode `mnf`, written from docs/mnf-cycles.md and nothing else.
 
+Routers with virtual channels are those of `oracle_iq`.
+
 Slow and obvious: plain Python, one class per hardware block, every cycle stepped. A block reads a
 copy of its state at the start of the cycle (`start`) and changes `self`. What an event touches and
 what a row holds are found by enumeration, not by the closed forms of the page.
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import numpy as np
+import oracle_iq
 
 STORAGE = 0
 LOCAL = 4  # router port of the node itself
@@ -48,6 +51,8 @@ class OracleMachine:
     row_layout: str = "tile"  # or "linear", which ignores `tile`
     weight_packet_rows: int = 8
     storage_ports: int = 1
+    routing: str = "xy"  # "yx", or "west-first" where there are virtual channels
+    router: dict | None = None  # settings of `oracle_iq.Network`; None: the simple router
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,8 @@ class OracleState:
     """What lives across waves and layers; missing keys count as 0."""
 
     next_input: Counter = field(default_factory=Counter)  # (node, output) -> first input to look at
+    network: oracle_iq.Network | None = None  # of routers with virtual channels
+    stepped: int | None = None  # its last cycle
     messages: Counter = field(default_factory=Counter)  # PE -> messages written since the start
     row_base: Counter = field(default_factory=Counter)
     pointer_base: Counter = field(default_factory=Counter)
@@ -147,7 +154,7 @@ class Message:
 
 @dataclass
 class Packet:
-    """A message on the network; `route` maps a router to the outputs the packet leaves by."""
+    """A message on the network; `route` maps a simple router to the outputs it leaves by."""
 
     number: int
     message: Message
@@ -155,7 +162,7 @@ class Packet:
     dsts: tuple[int, ...]
     created: int
     flits: int
-    route: dict[int, set[int]]
+    route: dict[int, set[int]] = field(default_factory=dict)
     delivered: dict[int, int] = field(default_factory=dict)  # node -> cycle of the last flit
 
 
@@ -468,22 +475,28 @@ class Network:
 
     def offer(self, cycle: int, src: int, dsts, message: Message, flits: int) -> None:
         """Place a packet in the tx register of `src`."""
+        packet = self.new_packet(cycle, src, dsts, message, flits)
+        packet.route = self.route(src, dsts)
+        self.tx[src] = [Flit(packet, i == flits - 1, set(packet.route[src])) for i in range(flits)]
+
+    def new_packet(self, cycle: int, src: int, dsts, message: Message, flits: int) -> Packet:
+        """Note a packet that is offered."""
         assert not self.tx[src], f"tx of node {src} is occupied in cycle {cycle}"
-        route = self.route(src, dsts)
         is_weights = isinstance(message, Message) and message.kind == "weights"
         packets = self.log.loads if is_weights else self.log.packets
-        packet = Packet(len(packets), message, src, tuple(sorted(dsts)), cycle, flits, route)
+        packet = Packet(len(packets), message, src, tuple(sorted(dsts)), cycle, flits)
         packets.append(packet)
-        self.tx[src] = [Flit(packet, i == flits - 1, set(route[src])) for i in range(flits)]
+        return packet
 
     def route(self, src: int, dsts) -> dict[int, set[int]]:
-        """Union of the XY paths: router -> outputs."""
+        """Union of the paths along one axis, then the other: router -> outputs."""
+        is_x_first = {"xy": True, "yx": False}[self.machine.routing]
         outputs = defaultdict(set)
         for dst in dsts:
             y, x = divmod(src, self.machine.width)
             dst_y, dst_x = divmod(dst, self.machine.width)
             while (x, y) != (dst_x, dst_y):
-                if x != dst_x:
+                if x != dst_x and (is_x_first or y == dst_y):
                     port = 0 if dst_x > x else 1
                 else:
                     port = 2 if dst_y > y else 3
@@ -535,6 +548,71 @@ class Network:
 
     def has_room(self, n_flits, key) -> bool:
         return n_flits.get(key, self.machine.buffer_flits) < self.machine.buffer_flits
+
+
+ROUTES = {
+    "xy": oracle_iq.mesh_xy,
+    "yx": oracle_iq.mesh_yx,
+    "west-first": oracle_iq.mesh_west_first,
+}
+
+
+class VcNetwork(Network):
+    """The mesh of routers with virtual channels; the nodes meet it as they do the simple one."""
+
+    def __init__(self, machine: OracleMachine, state: OracleState, log: Log):
+        if state.network is None:
+            size = machine.width, machine.height
+            state.network = oracle_iq.Network(
+                oracle_iq.mesh(*size),
+                ROUTES[machine.routing](*size),
+                ejecting=machine.storage_ports,
+                **machine.router,
+            )
+        self.machine, self.state, self.net, self.log = machine, state, state.network, log
+        self.ready = {}
+        self.under_way = []  # packets by their index in `net`
+
+    @property
+    def tx(self) -> dict[int, bool]:
+        """Whether a packet, or some of its flits, wait at a node."""
+        return {s.node: bool(s.queue) or s.packet is not None for s in self.net.sources}
+
+    @property
+    def fifos(self) -> dict[tuple, list]:
+        """Flits at the inputs of routers, at nodes and on links."""
+        found = {
+            (router.node, vc.port, vc.number): vc.buffer
+            for router in self.net.routers
+            for port in router.inputs
+            for vc in port
+        }
+        for router in self.net.routers:
+            for output, channel in router.flits_out.items():
+                found[router.node, "link", output] = channel.under_way
+        for i, sink in enumerate(self.net.sinks):
+            found |= {(sink.node, "sink", i, vc): fifo for vc, fifo in enumerate(sink.fifos)}
+        return found
+
+    def offer(self, cycle: int, src: int, dsts, message: Message, flits: int) -> None:
+        packet = self.new_packet(cycle, src, dsts, message, flits)
+        self.net.offer(oracle_iq.Packet(len(self.under_way), cycle, src, packet.dsts, packet.flits))
+        self.under_way.append(packet)
+
+    def step(self, cycle: int) -> dict[int, list[Flit]]:
+        for idle in range(cycle if self.state.stepped is None else self.state.stepped + 1, cycle):
+            assert not self.net.step(idle, lambda *_: True), "flits in cycles that are left out"
+        self.state.stepped = cycle
+        delivered = defaultdict(list)
+        for node, flit in self.net.step(cycle, lambda _, node: self.ready[node]):
+            packet = self.under_way[flit.packet.index]
+            delivered[node].append(Flit(packet, flit.is_tail, set()))
+            if flit.is_tail:
+                packet.delivered[node] = cycle
+        for (node, output), n in self.net.link_flits.items():
+            self.log.link_flits[node, min(output, LOCAL)] += n
+        self.net.link_flits.clear()
+        return delivered
 
 
 class StoragePE:
@@ -991,7 +1069,7 @@ def run_wave(
         state.arrivals = Counter()
     mapping = Mapping(machine, layer, wave)
     log = Log(mapping)
-    network = Network(machine, state, log)
+    network = (VcNetwork if machine.router else Network)(machine, state, log)
     cycle = load_weights(machine, layer, wave, network, log, events, cycle0)
     network.ready = {STORAGE: True}
     storage = StoragePE(machine, mapping, network, log, state, events, output_base)

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
+from firemesh.emulator.activations import volume
+from firemesh.emulator.loading import packet_flits
 from firemesh.emulator.machine import Machine, machine
 from firemesh.emulator.mapping import MappingError
+from firemesh.emulator.messages import flits_of
 from firemesh.emulator.plan import Plan, make_plan
-from firemesh.emulator.steps import MnfStep
+from firemesh.emulator.steps import MnfStep, Residency
 from firemesh.models.network import Conv, MaxPool, Network, Tensor
+from firemesh.noc.profiles import PROFILES, Profile
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,50 @@ LAYOUTS = (
 )
 
 
+WEST = ("west-first", "west-first")
+ALLOCATORS = ("separable_input_first", "islip", "matrix")
+
+
+@st.composite
+def profiles(draw) -> Profile:
+    """Routers with virtual channels, mostly with short delays."""
+    return Profile(
+        routing_delay=draw(st.sampled_from((0, 0, 1, 1, 2, 3))),
+        vc_alloc_delay=draw(st.sampled_from((1, 1, 2, 3))),
+        sw_alloc_delay=draw(st.sampled_from((1, 1, 2, 3))),
+        st_delay=draw(st.sampled_from((1, 1, 2, 3))),
+        credit_delay=draw(st.sampled_from((0, 0, 1, 2, 3))),
+        link_delay=draw(st.sampled_from((1, 1, 2, 3))),
+        speculative=draw(st.booleans()),
+        vc_allocator=draw(st.sampled_from(ALLOCATORS)),
+        sw_allocator=draw(st.sampled_from(ALLOCATORS)),
+        switching=draw(st.sampled_from(("wormhole", "cut-through"))),
+    )
+
+
+@st.composite
+def routers(draw) -> str | dict:
+    """The simple router in half of the cases, else one with virtual channels."""
+    if draw(st.booleans()):
+        return "simple"
+    named = draw(st.sampled_from((*PROFILES, None, None, None)))
+    return named or draw(profiles()).model_dump()
+
+
 @st.composite
 def machines(draw, **fixed) -> Machine:
-    """Small machines: every option of the PE, the fire phase and the network."""
+    """Small machines: every option of the PE, the fire phase and the network.
+
+    Packets that a VC has to hold whole need not fit; see `roomy`.
+    """
     modules = draw(st.sampled_from((1, 3, 9)))
     lanes = draw(st.integers(1, 3))
     tile = draw(st.sampled_from(("auto", "3x3", "3x1", "1x3", "1x1")))
     a, b = (1, 1) if tile == "auto" else map(int, tile.split("x"))
     width, height = draw(st.sampled_from(((2, 1), (3, 1), (2, 2), (3, 2), (1, 3))))
     weights, layout = draw(st.sampled_from(LAYOUTS))
+    router = fixed.get("noc__router") or draw(routers())
+    is_simple = router == "simple"
     options = dict(
         mesh__width=width,
         mesh__height=height,
@@ -65,6 +104,9 @@ def machines(draw, **fixed) -> Machine:
         pe__forwarding=draw(st.booleans()),
         pe__fire_lanes=draw(st.sampled_from((1, lanes, modules * lanes))),
         pe__fire_fifo=draw(st.integers(1, 16)),
+        noc__router=router,
+        noc__routing=draw(st.sampled_from(("xy", "xy", "yx", *(() if is_simple else WEST)))),
+        noc__vcs=draw(st.integers(1, 4)),
         noc__multicast=draw(st.sampled_from(("tree", "chain", "unicast"))),
         noc__buffer_flits=draw(st.integers(1, 5)),
         noc__flit_bits=draw(st.sampled_from((16, 32, 64))),
@@ -75,6 +117,32 @@ def machines(draw, **fixed) -> Machine:
         threshold=draw(st.sampled_from((0, 0, 10))),
     )
     return machine("mnf-tiny").replace(**(options | fixed))
+
+
+def longest_whole(plan: Plan) -> int:
+    """Return the flits of the longest packet that a VC has to hold whole, 0 where there is none."""
+    on, tensors, found = plan.machine, plan.network.tensors, [0]
+    if on.noc.router == "simple":
+        return 0
+    router = PROFILES.get(on.noc.router_name, on.noc.router)
+    is_cut_through = router.switching == "cut-through"
+    for step in (step for step in plan.steps if isinstance(step, MnfStep)):
+        event, fired = flits_of(step.mapping, volume(tensors[step.output]), on)
+        if is_cut_through or (on.noc.multicast == "tree" and on.n_pes > 1):
+            found.append(event)
+        if is_cut_through:
+            found.append(fired)
+        if is_cut_through and step.residency is not Residency.NETWORK:
+            found += [packet_flits(on, rows) for rows in (1, on.storage.weight_packet_rows)]
+    return max(found)
+
+
+def roomy(plan: Plan) -> Plan:
+    """Return the plan with VCs of a machine just deep enough for what they have to hold whole."""
+    flits = longest_whole(plan)
+    if flits <= plan.machine.noc.buffer_flits:
+        return plan
+    return make_plan(plan.network, plan.machine.replace(noc__buffer_flits=flits))
 
 
 def planned(network: Network, described: Machine, keep_pool: bool) -> Plan | None:
@@ -205,8 +273,8 @@ def cases(draw, is_whole: bool = False, **fixed) -> Case:
     codes = rng.integers(-128, 128, (channels, *size))
     codes[rng.random(codes.shape) < draw(st.sampled_from((0.0, 0.5, 0.9, 1.0)))] = zero_in
     if is_whole:
-        return Case(make_plan(network, draw(machines(**fixed))), codes.astype(np.int8))
+        return Case(roomy(make_plan(network, draw(machines(**fixed)))), codes.astype(np.int8))
     words = draw(st.sampled_from((0, 1, 1, 2, 3, 5)))
     rows = draw(st.sampled_from((-1, -1, 0, 0, 1, 1, 2, 3, 5, 9, 17)))
     plan = fitted(network, draw(machines(**fixed)), words, rows, draw(st.integers(0, 3)) > 0)
-    return Case(plan, codes.astype(np.int8))
+    return Case(roomy(plan), codes.astype(np.int8))

@@ -199,6 +199,7 @@ def test_the_router_equals_the_oracle_cycle_for_cycle(traffic, ports):
         height=traffic.height,
         buffer_flits=traffic.depth,
         storage_ports=ports,
+        routing="xy",
     )
     log = SimpleNamespace(packets=[], link_flits=Counter())
     oracle = OracleNetwork(machine, OracleState(), log)
