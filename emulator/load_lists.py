@@ -42,39 +42,40 @@ class LoadLists:
             {"base": load.dram_address, "pattern": read},
             steps(load.read_cycle - self._cycle0)[None],
         )  # fmt: skip
+        pattern = door_patterns(self._patterns, NOC_INJECT, load.packets.flits)
         send = lists.add(
             Stream.WEIGHT_SEND, [0], len(load.arrived), Rule(least=1, step=1),
-            {"kind": int(Kind.WEIGHTS), "pattern": self._door(NOC_INJECT), "base": 0},
+            {"kind": int(Kind.WEIGHTS), "pattern": pattern, "base": 0},
             steps(load.packets.created - self._cycle0)[None],
         )  # fmt: skip
         self._arrive(send)
         self._write()
 
-    def _door(self, door: int) -> NDArray[np.int64] | int:
-        return door_patterns(self._patterns, door, self._load.packets.flits)
-
     def _arrive(self, send: int) -> None:
         load = self._load
-        packet = np.arange(len(load.arrived))
         pe = load.pe[load.packets.item]
+        # Here and below: packets may overtake each other, and a list's rows are in order of cycles.
+        packet = np.lexsort((load.arrived, pe))
+        pattern = door_patterns(self._patterns, NOC_EJECT, load.packets.flits[packet])
         held = np.bincount(pe)
         pes = np.flatnonzero(held)
         self._lists.add_each(
             Stream.WEIGHT_ARRIVE, pes + 1, held[pes], Rule(step=1),
-            {"of": packet, "base": 0, "pattern": self._door(NOC_EJECT)},
-            load.arrived - load.packets.created, np.full(len(pes), send),
+            {"of": packet, "base": 0, "pattern": pattern},
+            (load.arrived - load.packets.created)[packet], np.full(len(pes), send),
         )  # fmt: skip
 
     def _write(self) -> None:
         load = self._load
         held = np.bincount(load.pe)
         pes = np.flatnonzero(held)
-        cycles = load.write_cycle - self._cycle0
+        row = np.lexsort((load.write_cycle, load.pe))
+        cycles = load.write_cycle[row] - self._cycle0
         slack = steps(cycles)
         first = (np.cumsum(held) - held)[pes]
         slack[first] = cycles[first]
         write = self._patterns.single(Item(Memory.WEIGHT, WRITE, self._width))
         self._lists.add_each(
             Stream.WEIGHT_WRITE, pes + 1, held[pes], Rule(least=1),
-            {"base": load.address, "pattern": constant(np.array([write]))}, slack,
+            {"base": load.address[row], "pattern": constant(np.array([write]))}, slack,
         )  # fmt: skip

@@ -302,6 +302,29 @@ def test_a_trace_of_waves_and_loads_verifies_and_is_what_they_did(multicast, tmp
         assert len(segments) == 2 * waves
 
 
+def overtakes(load):
+    """Whether a packet of weights arrives at its PE before an earlier one."""
+    pe = load.pe[load.packets.item]
+    return bool(((np.diff(load.arrived) < 0) & (np.diff(pe) == 0)).any())
+
+
+def test_weights_that_overtake_each_other_are_traced_as_they_came(tmp_path):
+    network, codes = streamed_network(2), frames(2, 1)
+    on = SMALL.replace(
+        noc__router="P3",
+        noc__buffer_flits=1,
+        noc__multicast="chain",
+        storage__weight_packet_rows=2,
+    )
+    emulation, (frame,), _ = record(network, codes, on, tmp_path / "run.h5")
+    runs = [run for run in frame.runs if isinstance(run, WaveRun)]
+    assert any(overtakes(run.load) for run in runs if run.load)
+    wanted = [access for run in runs for access in column_accesses(emulation.plan, run)]
+    with firemesh.open_trace(tmp_path / "run.h5") as trace:
+        assert verify(trace).problems == []
+        assert sorted(expanded(trace)) == sorted(wanted)
+
+
 def test_a_run_with_waves_resumed_after_any_layer_ends_as_if_it_had_not_been_interrupted(
     tmp_path, monkeypatch
 ):
