@@ -287,10 +287,15 @@ class Router:
 
     # -- evaluate
 
+    @property
+    def is_idle(self):
+        """Whether evaluate and update would find nothing to do."""
+        has_flits = any(vc.buffer for port in self.inputs for vc in port)
+        return not (has_flits or self.vc_grants or self.switch_grants)
+
     def evaluate(self, cycle):
-        if any(vc.buffer for port in self.inputs for vc in port):
-            self._allocate_vcs(cycle)
-            self._allocate_switch(cycle)
+        self._allocate_vcs(cycle)
+        self._allocate_switch(cycle)
 
     def _whole(self, packet):
         """Return whether an output VC must have credits for the whole packet."""
@@ -596,8 +601,9 @@ class Network:
         for source in self.sources:
             source.step(cycle)
         for router in self.routers:
-            router.evaluate(cycle)
-            router.update(cycle)
+            if not router.is_idle:
+                router.evaluate(cycle)
+                router.update(cycle)
         return self.delivered
 
     def route(self, node, packet):

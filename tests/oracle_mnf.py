@@ -118,6 +118,10 @@ class OracleState:
     psums: dict = field(default_factory=dict)  # PE -> address -> psum, between chunks
     arrivals: Counter = field(default_factory=Counter)  # storage's list -> entries of this layer
 
+    def copied(self) -> OracleState:
+        """Return a copy, whose network is the same object: to copy it takes longer than a wave."""
+        return copy.deepcopy(self, {id(self.network): self.network})
+
 
 @dataclass
 class OracleResult:
@@ -1027,7 +1031,8 @@ def run_layer(
     events : list of (c, y, x, code, storage_address)
         In the order in which storage reads them; those that reach no neuron are skipped.
     state : OracleState, optional
-        What the layer before left; it is not changed.
+        What the layer before left; it is not changed, but a network with virtual channels, which
+        goes on.
     output_base : int
         Byte address of the region of the fired tensor in storage.
     limit : int
@@ -1038,7 +1043,7 @@ def run_layer(
     RuntimeError
         The layer did not end within `limit` cycles.
     """
-    state = copy.deepcopy(state) if state else OracleState()
+    state = state.copied() if state else OracleState()
     mapping = Mapping(machine, layer)
     n_groups = max(map(len, mapping.held.values()))
     ranges = (0, layer.weight.shape[1]), (0, mapping.y.n_out), (0, mapping.pooled[1])
@@ -1064,7 +1069,7 @@ def run_wave(
     limit: int = 100_000,
 ) -> OracleResult:
     """Run one wave of a layer; see `run_layer`."""
-    state = copy.deepcopy(state) if state else OracleState()
+    state = state.copied() if state else OracleState()
     if wave.number == 0:
         state.arrivals = Counter()
     mapping = Mapping(machine, layer, wave)

@@ -22,6 +22,7 @@ class Case:
 
     plan: Plan
     codes: np.ndarray
+    pause_cycles: int = 0  # in which the host unit works, after each frame
 
     @property
     def conv(self) -> Conv:
@@ -277,4 +278,5 @@ def cases(draw, is_whole: bool = False, **fixed) -> Case:
     words = draw(st.sampled_from((0, 1, 1, 2, 3, 5)))
     rows = draw(st.sampled_from((-1, -1, 0, 0, 1, 1, 2, 3, 5, 9, 17)))
     plan = fitted(network, draw(machines(**fixed)), words, rows, draw(st.integers(0, 3)) > 0)
-    return Case(roomy(plan), codes.astype(np.int8))
+    pause_cycles = draw(st.sampled_from((0, 0, 1, 2, 3, 5, 50)))
+    return Case(roomy(plan), codes.astype(np.int8), pause_cycles)

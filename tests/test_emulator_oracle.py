@@ -111,6 +111,7 @@ def run_frames(case: Case, frames: int) -> Iterator[tuple[int, mnf.WaveRun, Orac
             inputs, taken = merged(outputs), layer.taken
             events = sorted((event[1:] for event in fired), key=lambda event: event[-1])
             assert layer.cycle == cycle
+        cycle += case.pause_cycles
 
 
 def packets_of(run):
