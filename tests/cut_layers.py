@@ -1,12 +1,13 @@
 """Random layers that are cut into waves, and docs/mnf-cycles.md, "Cutting", in plain Python."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise, product
 from math import ceil, gcd
 
 import numpy as np
 from hypothesis import strategies as st
+from small_layers import nocs, roomy
 from small_mappings import machines, network_of, shapes
 
 from firemesh.emulator.machine import Machine
@@ -193,6 +194,7 @@ def cut_cases(draw, weights=("rows", "dense")):
         pe__row_layout=layout,
         pe__fire_lanes=draw(st.sampled_from((1, on.pe.lanes, on.pe.multipliers))),
         noc__flit_bits=draw(st.sampled_from((16, 32, 64))),
+        **draw(nocs()),
     )
     pool, pooled = draw(pools(shape.filters, shape.window.ofmap))
     network = network_of(shape, draw(st.integers(0, 2**32 - 1)), pool, pooled)
@@ -217,4 +219,6 @@ def planned(draw, weights=("rows", "dense")):
         most = max(least, int(held.sum(axis=1).max()))
         rows = least if memory == "least" else draw(st.integers(least, most))
         small = small.replace(pe__weight_bytes=rows * small.pe.multipliers)
-    return case, make_plan(case.network, small)
+    plan = roomy(make_plan(case.network, small))
+    depth = plan.machine.noc.buffer_flits
+    return replace(case, machine=case.machine.replace(noc__buffer_flits=depth)), plan

@@ -43,7 +43,6 @@ LAYOUTS = (
 )
 
 
-WEST = ("west-first", "west-first")
 ALLOCATORS = ("separable_input_first", "islip", "matrix")
 
 
@@ -74,6 +73,19 @@ def routers(draw) -> str | dict:
 
 
 @st.composite
+def nocs(draw, router=None) -> dict:
+    """Fields of a machine: a router, drawn unless it is given, and what goes with it."""
+    router = router or draw(routers())
+    routings = ("xy", "xy", "yx") + (() if router == "simple" else ("west-first",) * 2)
+    return dict(
+        noc__router=router,
+        noc__routing=draw(st.sampled_from(routings)),
+        noc__vcs=draw(st.integers(1, 4)),
+        noc__buffer_flits=draw(st.integers(1, 5)),
+    )
+
+
+@st.composite
 def machines(draw, **fixed) -> Machine:
     """Small machines: every option of the PE, the fire phase and the network.
 
@@ -85,8 +97,6 @@ def machines(draw, **fixed) -> Machine:
     a, b = (1, 1) if tile == "auto" else map(int, tile.split("x"))
     width, height = draw(st.sampled_from(((2, 1), (3, 1), (2, 2), (3, 2), (1, 3))))
     weights, layout = draw(st.sampled_from(LAYOUTS))
-    router = fixed.get("noc__router") or draw(routers())
-    is_simple = router == "simple"
     options = dict(
         mesh__width=width,
         mesh__height=height,
@@ -105,11 +115,8 @@ def machines(draw, **fixed) -> Machine:
         pe__forwarding=draw(st.booleans()),
         pe__fire_lanes=draw(st.sampled_from((1, lanes, modules * lanes))),
         pe__fire_fifo=draw(st.integers(1, 16)),
-        noc__router=router,
-        noc__routing=draw(st.sampled_from(("xy", "xy", "yx", *(() if is_simple else WEST)))),
-        noc__vcs=draw(st.integers(1, 4)),
+        **draw(nocs(fixed.get("noc__router"))),
         noc__multicast=draw(st.sampled_from(("tree", "chain", "unicast"))),
-        noc__buffer_flits=draw(st.integers(1, 5)),
         noc__flit_bits=draw(st.sampled_from((16, 32, 64))),
         noc__event_format=draw(st.sampled_from(("full", "compact"))),
         storage__ports=draw(st.sampled_from((1, 1, 2, 4))),
