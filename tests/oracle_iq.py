@@ -355,7 +355,7 @@ class Router:
         counts = cycle + self.net.sw_alloc_delay - 1
         asking = {}  # (input, output) -> {vc number: priority}
         for port in self.inputs:
-            for vc in port:
+            for vc in (vc for vc in port if vc.packet is not None):
                 for output in self._looks(vc, cycle):
                     vc.looked_until[output] = counts
                     priority = self._asks(vc, output)
