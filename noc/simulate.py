@@ -28,7 +28,9 @@ DELIVERY = np.dtype(
 """A packet at one of its destinations: cycles of creation, of its head and tail leaving the source
 (``inj``) and reaching the destination (``ej``), and the number of routers on its way."""
 ROWS = 1 << 14
-END_OF_TIME = 1 << 62
+END_OF_TIME = (1 << 63) - 1
+NODE_CYCLES = 1 << 20
+"""Cycles times nodes after which the kernel comes back, so that Ctrl-C is heard in a moment."""
 
 
 class Simulation:
@@ -89,7 +91,8 @@ class Simulation:
     ) -> Iterator[NDArray[Any]]:
         """Create packets in their cycles; step until all are delivered, or until a cycle.
 
-        Packets of an earlier call go on.
+        Packets of an earlier call go on. After an exception from outside, such as
+        `KeyboardInterrupt`, a call with ``until`` 0 yields the deliveries that are left.
 
         Parameters
         ----------
@@ -109,7 +112,8 @@ class Simulation:
             When nothing moves any more, or the router refuses a packet.
         """
         cycles, sources, groups, flits = self._columns(packets)
-        self._load.clock[Clock.NEXT] = 0
+        clock, at_once = self._load.clock, max(NODE_CYCLES // self.network.n_nodes, 1)
+        clock[Clock.NEXT] = 0
         while True:
             status = drive(
                 self.network.step,
@@ -121,13 +125,15 @@ class Simulation:
                 sources,
                 groups,
                 flits,
-                until,
+                min(until, self.cycle + at_once),
             )
-            if self._load.clock[Clock.ROWS]:
+            if clock[Clock.ROWS]:
                 yield self._deliveries()
             if status == DriveStatus.DONE:
-                return
-            if status == DriveStatus.GROW:
+                is_over = clock[Clock.ALIVE] == 0 and clock[Clock.NEXT] == len(cycles)
+                if is_over or self.cycle >= until:
+                    return
+            elif status == DriveStatus.GROW:
                 self._grow()
             elif status == DriveStatus.WEDGED:
                 raise NetworkError(self._wedged())
