@@ -12,7 +12,8 @@ from .patterns import Pattern
 from .simulate import Simulation
 from .traffic import packets
 
-NO_END = 1 << 40
+MOST_CYCLES = 1 << 40
+NO_END = 4 * MOST_CYCLES
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,12 @@ class Method:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        for name, least in (("warmup_cycles", 0), ("measured_cycles", 1), ("latency_limit", 1)):
+        for name, least in (("warmup_cycles", 0), ("measured_cycles", 1)):
             value = getattr(self, name)
-            if not value >= least:
-                raise ValueError(f"{name}: must be at least {least}, got {value}")
+            if not least <= value <= MOST_CYCLES:
+                raise ValueError(f"{name}: must be from {least} to {MOST_CYCLES}, got {value}")
+        if not self.latency_limit >= 1:
+            raise ValueError(f"latency_limit: must be at least 1, got {self.latency_limit}")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from .packet_trace import PacketTrace, single_sets
 from .profiles import PROFILES, Profile
 from .simulate import replay
 from .table import hops
+from .text_file import MOST_NUMBER
 
 MOST_SOURCES = 64
 """Sources tried; of a larger network they are drawn evenly."""
@@ -92,7 +93,14 @@ def zero_load(
     -------
     list of ZeroLoad
         By number of hops.
+
+    Raises
+    ------
+    ValueError
+        When the length is not allowed.
     """
+    if not 1 <= flits <= MOST_NUMBER:
+        raise ValueError(f"flits: must be from 1 to {MOST_NUMBER}, got {flits}; correct it")
     network = make_network()
     n = network.n_nodes
     sources = np.unique(np.linspace(0, n - 1, min(n, MOST_SOURCES)).astype(np.int32))

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firemesh.noc import simulate
 from firemesh.noc.network import ROUTERS, Network, NetworkError
+from firemesh.noc.packet_lines import MOST_CYCLE
 from firemesh.noc.packet_trace import PacketTrace, single_sets
 from firemesh.noc.patterns import make_pattern
 from firemesh.noc.profiles import PROFILES
@@ -84,6 +86,44 @@ def test_packets_in_chunks_are_the_same_packets(router, rows, cut, length):
     assert simulation.n_created == len(rows)
     assert simulation.n_alive == simulation.network.flits_inside() == 0
     assert simulation.ejected.sum() == sum(len(row[2]) * row[3] for row in rows)
+
+
+@every_router
+@settings(deadline=None, max_examples=10)
+@given(rows=traces(), at_once=st.integers(1, 40))
+def test_how_often_the_kernel_comes_back_changes_nothing(router, rows, at_once):
+    trace = trace_of(rows, 12)
+    expected = replay(Network(mesh(4, 3), router), trace)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simulate, "NODE_CYCLES", 12 * at_once)
+        assert np.array_equal(replay(Network(mesh(4, 3), router), trace), expected)
+
+
+@every_router
+def test_what_arrived_before_an_interruption_is_not_lost(router):
+    simulation = Simulation(Network(mesh(2, 2), router))
+    trace = trace_of([(0, 0, (1,), 1), (90, 0, (3,), 2)], 4)
+    assert [len(part) for part in simulation.run(trace, until=50)] == [1]
+    drive, calls = simulate.drive, []
+
+    def interrupted(*arguments):
+        calls.append(drive(*arguments))
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simulate, "drive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            list(simulation.run(trace.part(1, 2)))
+    assert calls == [0]
+    (left,) = simulation.run(until=0)
+    assert left["idx"].tolist() == [1]
+
+
+@every_router
+def test_a_packet_of_the_last_cycle_arrives(router):
+    trace = trace_of([(0, 0, (1,), 1), (MOST_CYCLE, 0, (3,), 2)], 4)
+    found = replay(Network(mesh(2, 2), router), trace)
+    assert (found["t_ej_tail"] > trace.cycle).all()
 
 
 def test_a_queue_of_any_length_is_sent_in_order():
@@ -235,8 +275,9 @@ def test_a_point_is_what_its_packets_say(warmup, length, seed):
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ((-1, 10), "^warmup_cycles: must be at least 0, got -1$"),
-        ((0, 0), "^measured_cycles: must be at least 1, got 0$"),
+        ((-1, 10), "^warmup_cycles: must be from 0 to 1099511627776, got -1$"),
+        ((0, 0), "^measured_cycles: must be from 1 to 1099511627776, got 0$"),
+        ((0, 1 << 41), "^measured_cycles: must be from 1 to 1099511627776, got 2199"),
         ((0, 1, float("nan")), "^latency_limit: must be at least 1, got nan$"),
     ],
 )
