@@ -1,6 +1,7 @@
 """Exported traces: lines of packets, files that are whole or not there, and mistakes."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -151,6 +152,16 @@ MISTAKES = {
     ("--format", "noxim", "--out", "o", "--frame", "3"): "frame: must be one of 0..0, got 3",
     ("--format", "packets"): "missing option '--out'; see firemesh trace export --help",
 }  # fmt: skip
+
+
+def test_a_pipe_is_not_replaced(capsys, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    trace = str(firemesh.sample_trace())
+    code, out, err = ended(capsys, trace, "--format", "packets", "--out", str(pipe), "--force")
+    assert (code, out) == (2, "")
+    assert err.endswith("pipe: is no file but a device or pipe; name a file\n")
+    assert pipe.is_fifo()
 
 
 @pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)

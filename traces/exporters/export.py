@@ -113,6 +113,8 @@ def _check_out(trace: Trace, out: Path, format: str, exporter: Exporter, force: 
     for path in (out, side_file(out)):
         if path.is_dir():
             raise TraceError(f"{path}: is a folder; name a file")
+        if path.exists() and not path.is_file():
+            raise TraceError(f"{path}: is no file but a device or pipe; name a file")
         if path.exists() and trace.path.exists() and path.samefile(trace.path):
             raise TraceError(f"{path}: is the trace itself; name another file")
         if os.path.lexists(path) and not force:
