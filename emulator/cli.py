@@ -108,8 +108,9 @@ def _with_router(found: "Machine", router: str | None) -> "Machine":
 
     if router is None:
         return found
+    fields = router_fields(router)
     try:
-        return found.replace(**{f"noc__{name}": v for name, v in router_fields(router).items()})
+        return found.replace(**{f"noc__{name}": value for name, value in fields.items()})
     except MachineError as error:
         raise MachineError(f"--router {router}, on {error}") from None
 
@@ -209,6 +210,7 @@ def run(
     from ..models.zoo import load
     from .inputs import find_frames, read_frames
     from .machine import machine as find_machine
+    from .outputs import check_figure, check_outputs
 
     options: dict[str, Any] = {
         "preset": preset,
@@ -218,10 +220,8 @@ def run(
         "layers": layers,
     }
     described = _changed(_with_router(find_machine(machine), router), setting or [])
-    if links:
-        from .studies.figures import check as check_figures
-
-        check_figures()
+    check_outputs({"--links": links}, (model, machine, router or "", trace or ""))
+    check_figure("--links", links)
     samples = None if calibration is None else read_frames(calibration)
     network = load(model, **options, calibration=samples)
     inputs, labels = find_frames(network, input, frames, model, **options)

@@ -1,10 +1,12 @@
 """What commands of the command line share: groups, tables on the console, progress."""
 
+import json
+import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -44,6 +46,28 @@ def console() -> Iterator["Console"]:
     with page.capture() as shown:
         yield page
     typer.echo(re.sub(" +$", "", shown.get(), flags=re.MULTILINE), nl=False)
+
+
+def print_rows(rows: Sequence[dict[str, Any]], names: Sequence[str], as_json: bool) -> None:
+    """Print some columns of rows as a table, or all as JSON, which has null for nan."""
+    if as_json:
+        known = [{name: _known(value) for name, value in row.items()} for row in rows]
+        typer.echo(json.dumps(known, indent=1, allow_nan=False))
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="")
+    for name in names:
+        table.add_column(name, justify="right")
+    for row in rows:
+        shown = (f"{row[n]:.4g}" if isinstance(row[n], float) else str(row[n]) for n in names)
+        table.add_row(*shown)
+    with console() as page:
+        page.print(table)
+
+
+def _known(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def progress(what: str = "frame") -> "Progress":

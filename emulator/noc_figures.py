@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from ..noc.sweep import Point
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
+CELL_INCHES, MOST_INCHES = 0.75, 60.0
+"""Of a node in a map, and of a map's side; in one that would be larger nodes have no numbers."""
+BEGIN = {EAST: (0.24, 0.09), WEST: (-0.24, -0.09), NORTH: (-0.09, 0.24), SOUTH: (0.09, -0.24)}
+LENGTH = {EAST: (0.52, 0.0), WEST: (-0.52, 0.0), NORTH: (0.0, 0.52), SOUTH: (0.0, -0.52)}
+"""Arrows of links, from the node, in distances between nodes."""
+MOST_TICKS = 16
 LATENCY_ROOM = 6.0
 """The latency axis ends at so many times the lowest latency, where the curve goes up for ever."""
 
@@ -43,7 +49,7 @@ def draw_sweep(path: Path, points: Sequence["Point"], title: str) -> None:
 
 
 def _paint_latency(axes: "Axes", points: Sequence["Point"]) -> None:
-    stable = [point for point in points if not point.saturated]
+    stable = [point for point in points if point.packets and not point.saturated]
     load = [point.offered for point in stable]
     mean = [point.lat_packet for point in stable]
     axes.plot(load, mean, "o-", color=BLUE, markersize=3, label="mean")
@@ -93,44 +99,55 @@ def draw_links(
     title : str
     """
     load = link_flits / max(cycles, 1)
+    width, height = graph.graph["width"], graph.graph["height"]
+    cell = min(CELL_INCHES, MOST_INCHES / max(width, height))
 
     def paint(figure: "Figure") -> None:
         axes: Any = figure.subplots()
-        _paint_links(figure, axes, graph, load)
+        colours = _paint_links(axes, graph, load)
+        _paint_nodes(axes, graph, colours.to_rgba(load[:, -1]), cell / CELL_INCHES)
         axes.set_title(title)
+        axes.set_aspect("equal")
+        axes.set_xlim(-0.9, width - 0.1)
+        axes.set_ylim(-0.9, height - 0.1)
+        axes.set_xlabel("x; squares: delivered to the node")
+        axes.set_ylabel("y")
+        axes.set_xticks(range(0, width, 1 + (width - 1) // MOST_TICKS))
+        axes.set_yticks(range(0, height, 1 + (height - 1) // MOST_TICKS))
+        figure.colorbar(colours, ax=axes, label="flits per cycle", shrink=0.8)
 
-    width, height = graph.graph["width"], graph.graph["height"]
-    draw(path, (2.0 + 0.75 * width, 1.2 + 0.75 * height), paint)
+    draw(path, (2.0 + cell * width, 1.2 + cell * height), paint)
 
 
-def _paint_links(figure: "Figure", axes: Any, graph: Graph, load: NDArray[np.float64]) -> None:
-    from matplotlib import colormaps
+def _paint_links(axes: Any, graph: Graph, load: NDArray[np.float64]) -> Any:
+    """Draw an arrow for each link; return what maps a load to its colour."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    apart = {EAST: (0.0, 0.09), WEST: (0.0, -0.09), NORTH: (-0.09, 0.0), SOUTH: (0.09, 0.0)}
-    step = {EAST: (1, 0), WEST: (-1, 0), NORTH: (0, 1), SOUTH: (0, -1)}
-    colours = ScalarMappable(Normalize(0, float(load.max()) or 1.0), colormaps["viridis_r"])
-    for source, _, link in graph.edges(data=True):
-        at, port = graph.nodes[source], link["port"]
-        x, y = at["x"] + apart[port][0], at["y"] + apart[port][1]
-        dx, dy = step[port]
-        colour = colours.to_rgba(load[source, port])
-        arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 2.0, "mutation_scale": 8}
-        start, end = (x + 0.24 * dx, y + 0.24 * dy), (x + 0.76 * dx, y + 0.76 * dy)
-        axes.annotate("", end, start, arrowprops=arrow)
-    local = load.shape[1] - 1
-    for node, at in graph.nodes(data=True):
-        colour = colours.to_rgba(load[node, local])
-        axes.plot(at["x"], at["y"], "s", color=colour, markersize=17, markeredgecolor="#333333")
-        light = sum(colour[:3]) > 1.5
-        tone = "black" if light else "white"
-        axes.text(at["x"], at["y"], str(node), color=tone, ha="center", va="center", fontsize=7)
-    axes.set_aspect("equal")
-    axes.set_xlim(-0.9, graph.graph["width"] - 0.1)
-    axes.set_ylim(-0.9, graph.graph["height"] - 0.1)
-    axes.set_xlabel("x; squares: delivered to the node")
-    axes.set_ylabel("y")
-    axes.set_xticks(range(graph.graph["width"]))
-    axes.set_yticks(range(graph.graph["height"]))
-    figure.colorbar(colours, ax=axes, label="flits per cycle", shrink=0.8)
+    colours = ScalarMappable(Normalize(0, float(load.max()) or 1.0), "viridis_r")
+    links = [(node, link["port"]) for node, _, link in graph.edges(data=True)]
+    if links:
+        at = np.array([_place(graph, node) for node, _ in links])
+        at += [BEGIN[port] for _, port in links]
+        arrows = np.array([LENGTH[port] for _, port in links])
+        colour = colours.to_rgba(load[tuple(np.transpose(links))])
+        form: Any = {"angles": "xy", "scale_units": "xy", "scale": 1, "units": "xy", "width": 0.04}
+        axes.quiver(*at.T, *arrows.T, color=colour, **form)
+    return colours
+
+
+def _paint_nodes(axes: Any, graph: Graph, colour: NDArray[np.float64], size: float) -> None:
+    """Draw a square for each node: float64[n_nodes, 4] are their colours, ``size`` 1 is whole."""
+    places = np.array([_place(graph, node) for node in graph])
+    axes.scatter(
+        *places.T, s=(17 * size) ** 2, c=colour, marker="s", edgecolors="#333333", zorder=2
+    )
+    if size < 1:
+        return
+    for node, (x, y) in enumerate(places):
+        tone = "black" if sum(colour[node, :3]) > 1.5 else "white"
+        axes.text(x, y, str(node), color=tone, ha="center", va="center", fontsize=7)
+
+
+def _place(graph: Graph, node: int) -> tuple[float, float]:
+    return float(graph.nodes[node]["x"]), float(graph.nodes[node]["y"])

@@ -1,5 +1,6 @@
 """A network alone, as the command line tells it; and its traffic."""
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,23 @@ from .machine import MachineError, Noc, sentence
 from .routers import router_fields
 
 GRIDS = {"mesh": mesh, "torus": torus}
+OPTIONS = {
+    "vcs": "--vcs",
+    "routing": "--routing",
+    "router": "--router",
+    "pattern": "--traffic",
+    "hotspot.nodes": "--hotspots",
+    "hotspot.fraction": "--fraction",
+    "rate": "--load",
+    "flits": "--size",
+    "seed": "--seed",
+}
+"""Names that functions have for values, and the options that give them."""
+UNREADABLE = (
+    OSError, EOFError, zlib.error, ValueError, TypeError, LookupError, AttributeError,
+    SyntaxError, RecursionError, nx.NetworkXException,
+)  # fmt: skip
+"""What readers of graphs raise about files that are none."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +82,11 @@ class NocSetup:
             if self.is_grid:
                 return GRIDS[self.topology](self.width, self.height)
             return from_graph(read_graph(Path(self.topology)))
+        except MachineError:
+            raise
         except ValueError as error:
-            raise MachineError(str(error)) from None
+            place = "" if self.is_grid else f"{self.topology}: "
+            raise MachineError(f"{place}{str(error).removeprefix('graph: ')}") from None
 
     @property
     def routing_name(self) -> str:
@@ -84,7 +105,7 @@ class NocSetup:
         try:
             return Network(graph, self.router, self.routing_name, self.vcs, self.buffer_flits)
         except ValueError as error:
-            raise MachineError(str(error)) from None
+            raise as_option(error) from None
 
 
 def make_setup(
@@ -103,24 +124,34 @@ def make_setup(
     MachineError
         When a value is not allowed.
     """
-    given = {"vcs": vcs, "buffer_flits": buffer_flits}
     fields: dict[str, Any] = {"vcs": 4, "buffer_flits": 8} | router_fields(router)
-    fields |= {name: value for name, value in given.items() if value is not None}
-    noc = _noc(fields, router)
+    _noc(fields, f"--router {router}")
+    for option, name, value in (("--vcs", "vcs", vcs), ("--buffer", "buffer_flits", buffer_flits)):
+        if value is not None:
+            fields[name] = value
+            _noc(fields, option)
+    noc = Noc.model_validate(fields)
     return NocSetup(topology, width, height, routing, noc.router, noc.vcs, noc.buffer_flits)
 
 
-def _noc(fields: dict[str, Any], router: str) -> Noc:
+def _noc(fields: dict[str, Any], where: str) -> Noc:
     try:
         return Noc.model_validate(fields)
     except ValidationError as error:
-        raise MachineError(sentence(error, f"--router {router}", Noc)) from None
+        raise MachineError(sentence(error, where, Noc)) from None
+
+
+def as_option(error: ValueError) -> MachineError:
+    """Return what a function found wrong with a value as a mistake in the option for it."""
+    name, colon, rest = str(error).partition(":")
+    return MachineError(f"{OPTIONS.get(name, name)}{colon}{rest}")
 
 
 def read_graph(path: Path) -> "nx.Graph[Any]":
     """Return the graph of a file: GraphML, GML, or an edge list of two nodes a line.
 
-    An edge list and GML without ``directed`` are of links that go both ways.
+    An edge list and GML without ``directed`` are of links that go both ways. A name that ends in
+    ``.gz`` is of a gzip file.
 
     Raises
     ------
@@ -134,20 +165,28 @@ def read_graph(path: Path) -> "nx.Graph[Any]":
             "or lines with two nodes), got neither"
         )
     try:
-        if path.suffix == ".graphml":
-            return nx.read_graphml(path)
-        if path.suffix == ".gml":
-            return nx.read_gml(path)
-        try:
-            return nx.read_edgelist(path, nodetype=int, data=False)
-        except TypeError:
-            return nx.read_edgelist(path, data=False)
-    except (OSError, ValueError, TypeError, KeyError, SyntaxError, nx.NetworkXException) as error:
+        return _parsed(path)
+    except UNREADABLE as error:
         reason = " ".join(str(error).split())[:80] or "it holds no graph"
         raise MachineError(
             f"{path}: cannot be read as a graph ({reason}); give GraphML, GML, or lines with two "
             "nodes"
         ) from None
+
+
+def _parsed(path: Path) -> "nx.Graph[Any]":
+    form = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if form == ".graphml":
+        return nx.read_graphml(path)
+    if form == ".gml":
+        return nx.read_gml(path)
+    try:
+        graph = nx.read_edgelist(path, nodetype=int, data=False)
+    except TypeError:
+        graph = nx.read_edgelist(path, data=False)
+    if not graph:
+        raise ValueError("it holds no line of two names with a blank between them")
+    return graph
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,10 @@ def router_fields(source: str) -> dict[str, Any]:
     """
     if source in ROUTERS:
         return {"router": source}
-    if not Path(source).exists():
+    if not source or not Path(source).exists():
         raise MachineError(
-            f"--router {source}: no router of this name and no such file; known routers: "
-            f"{', '.join(ROUTERS)}; or give the path of a YAML file"
+            f"--router {source or repr(source)}: no router of this name and no such file; "
+            f"known routers: {', '.join(ROUTERS)}; or give the path of a YAML file"
         )
     tree = read_yaml(source)
     if not isinstance(tree, dict):

@@ -1,18 +1,24 @@
 """The command line's ``firemesh noc`` and ``run --router``."""
 
 import csv
+import gzip
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import booksim2
+import networkx as nx
 import numpy as np
 import pytest
 
+from firemesh.emulator import cli_noc_sweep
 from firemesh.emulator.cli import main
+from firemesh.noc.network import NetworkError
 from firemesh.noc.packet_trace import write_trace
 
 COMMAND = [sys.executable, "-c", "from firemesh.emulator.cli import main; main()"]
@@ -197,16 +203,30 @@ def test_own_routers_come_from_yaml(capsys, small, tmp_path):
         (("replay", "SMALL", "--k", "2", "--out", "/nowhere/x.csv"), r"/nowhere/"),
         (("replay", "SMALL", "--k", "two"), r"--k"),
         (("sweep", "--load", "much"), r"--load: must be numbers"),
-        (("sweep", "--load", "1.5"), r"rate: must be from 0 to 1 "),
-        (("sweep", "--load", "nan"), r"rate: must be from 0 to 1 "),
-        (("sweep", "--size", "0"), r"flits"),
-        (("sweep", "--traffic", "rain"), r"pattern: must be one of uniform"),
+        (("sweep", "--load", ""), r"--load: must be numbers .*, got ''$"),
+        (("sweep", "--load", "1.5"), r"--load: must be from 0 to 1 "),
+        (("sweep", "--load", "nan"), r"--load: must be from 0 to 1 "),
+        (("sweep", "--size", "0"), r"--size: "),
+        (("sweep", "--jobs", "0"), r"'--jobs': "),
+        (("sweep", "--warmup", "9" * 30), r"'--warmup': "),
+        (("sweep", "--plot", "x.txt"), r"--plot x.txt: must end in .png or .svg"),
+        (("sweep", "--out", "/nowhere/x.csv"), r"--out /nowhere/x.csv: there is no folder"),
+        (("sweep", "--traffic", "rain"), r"--traffic: must be one of uniform"),
         (("sweep", "--traffic", "shuffle", "--k", "3"), r"shuffle"),
         (("sweep", "--traffic", "hotspot", "--hotspots", "99"), r"hotspot"),
         (("sweep", "--hotspots", "1"), r"are of --traffic hotspot"),
-        (("sweep", "--cycles", "0"), r"measured_cycles: must be at least 1, got 0"),
+        (("sweep", "--cycles", "0"), r"'--cycles': "),
         (("sweep", "--topology", "SMALL"), r"two nodes|mesh or torus"),
-        (("zero-load", "--size", "0"), r"flits"),
+        (("replay", "SMALL", "--k", "2", "--links", "SMALL"), r"is given twice"),
+        (("replay", "SMALL", "--k", "2", "--links", "x"), r"--links x: must end in .png or .svg"),
+        (("replay", "SMALL", "--k", "2", "--out", "."), r"--out .: is a folder"),
+        (("replay", "SMALL", "--k", "2", "--out", ""), r"--out .: is a folder"),
+        (("replay", "SMALL", "--cycles", "9"), r"--cycles: is not of --format packets"),
+        (("replay", "SMALL", "--router", ""), r"no router of this name"),
+        (("replay", "SMALL", "--buffer", "0"), r"--buffer: buffer_flits: must be greater"),
+        (("zero-load", "--size", "0"), r"--size: must be from 1 to"),
+        (("zero-load", "--size", "2147483648"), r"--size: must be from 1 to"),
+        (("zero-load", "--topology", "SMALL", "--out", "SMALL"), r"is given twice"),
         (("check", "--routing", "west-first", "--router", "simple"), r"simple needs a routing"),
         (("export", "SMALL", "--format", "netrace", "--out", "x.tra.bz2"), r"small.txt"),
     ],
@@ -216,19 +236,118 @@ def test_bad_input_gets_one_sentence(capsys, small, arguments, sentence):
     assert re.search(sentence, refused(capsys, "noc", *given))
 
 
-def test_ctrl_c_keeps_the_loads_that_are_measured(tmp_path):
-    out = tmp_path / "sweep.csv"
-    command = [
-        *COMMAND, "noc", "sweep", "--k", "16", "--jobs", "1", "--load", "0.01,0.9", "--cycles",
-        "400000", "--warmup", "10", "--out", str(out),
-    ]  # fmt: skip
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(12)
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("comma.csv", "0,1\n1,2\n", "no line of two names"),
+        ("empty.txt", "", "no line of two names"),
+        ("loop.txt", "0 0\n0 1\n", "loop.txt: node 0 is linked to itself"),
+        ("part.graphml", "<graphml><node", "cannot be read as a graph"),
+        ("part.gml", "graph [ node [ id", "cannot be read as a graph"),
+        ("cut.gz", gzip.compress(b"0 1\n1 2\n" * 50)[:30], "cannot be read as a graph"),
+    ],
+)
+def test_a_file_that_is_no_network_is_named(capsys, tmp_path, name, text, sentence):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    told = refused(capsys, "noc", "check", "--topology", path)
+    assert name in told
+    assert sentence in told
+
+
+def test_a_graph_may_be_gzip(capsys, tmp_path):
+    path = tmp_path / "line.graphml.gz"
+    nx.write_graphml(nx.path_graph(5), path)
+    code, out, err = ended(capsys, "noc", "check", "--topology", path, "--json")
+    assert (code, err, json.loads(out)["nodes"]) == (0, "", 5)
+
+
+def test_what_nobody_measured_is_null_and_not_drawn(capsys, tmp_path):
+    plot = tmp_path / "idle.png"
+    code, out, err = ended(
+        capsys, "noc", "sweep", "--k", 2, "--load", "0,0.5", "--cycles", 50, "--warmup", 0,
+        "--jobs", 1, "--plot", plot, "--json",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    idle, busy = json.loads(out, parse_constant=pytest.fail)
+    assert (idle["packets"], idle["lat_packet"]) == (0, None)
+    assert busy["lat_packet"] > 0
+    assert plot.exists()
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (1, 90), (90, 2)])
+def test_links_of_a_network_of_any_size_are_drawn(capsys, tmp_path, sides):
+    trace, picture = tmp_path / "one.txt", tmp_path / "links.png"
+    trace.write_text("0 0 0 1\n")
+    width, height = sides
+    code, _, err = ended(
+        capsys, "noc", "replay", trace, "--width", width, "--height", height, "--links", picture,
+        "--router", "simple",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_pipe_is_written_to_and_not_replaced(capsys, small, tmp_path):
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
+    reader.start()
+    code, _, err = ended(capsys, "noc", "replay", small, "--k", 2, "--out", pipe)
+    assert (code, err) == (0, "")
+    assert pipe.is_fifo()
+    reader.join(10)
+    assert len(read[0].splitlines()) == 6
+
+
+def test_what_is_measured_is_kept_when_a_sweep_ends_early(capsys, tmp_path, monkeypatch):
+    measured = cli_noc_sweep._measure
+    for end, expected in ((KeyboardInterrupt(), 130), (NetworkError("is wedged"), 2)):
+
+        def one(points, jobs, end=end):
+            yield next(measured(points, 1))
+            raise end
+
+        monkeypatch.setattr(cli_noc_sweep, "_measure", one)
+        out = tmp_path / f"{expected}.csv"
+        code, told, err = ended(
+            capsys, "noc", "sweep", "--k", 2, "--load", "0.2,0.4", "--cycles", 50, "--warmup", 0,
+            "--out", out, "--json",
+        )  # fmt: skip
+        assert code == expected
+        assert err in ("interrupted: 1 of 2 loads are measured\n", "firemesh: is wedged\n")
+        (row,) = json.loads(told)
+        assert [line["offered"] for line in csv.DictReader(out.open())] == [str(row["offered"])]
+
+
+@pytest.mark.parametrize("router", ["simple", "P4"])
+def test_ctrl_c_ends_a_replay_at_once_and_keeps_what_arrived(capsys, tmp_path, router):
+    trace, out = tmp_path / "long.txt", tmp_path / "out.csv"
+    trace.write_text("0 0 1 1\n")
+    assert ended(capsys, "noc", "replay", trace, "--k", 2, "--router", router)[0] == 0  # compiled
+    trace.write_text("0 0 1 1\n50 0 1 300000000\n")
+    threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    begin = time.monotonic()
+    code, _, err = ended(capsys, "noc", "replay", trace, "--k", 2, "--router", router, "--out", out)
+    assert code == 130
+    assert err == "interrupted: 1 of 2 packets created have arrived\n"
+    assert [row["idx"] for row in csv.DictReader(out.open())] == ["0"]
+    assert time.monotonic() - begin < 4
+
+
+def test_ctrl_c_ends_the_processes_of_a_sweep():
+    command = [*COMMAND, "noc", "sweep", "--k", "4", "--jobs", "2", "--load", "0.2,0.3"]
+    run = subprocess.Popen(
+        [*command, "--cycles", "999999999"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(4)
     run.send_signal(signal.SIGINT)
-    _, err = run.communicate(timeout=60)
+    _, err = run.communicate(timeout=20)
     assert run.returncode == 130
-    assert err.splitlines()[-1].startswith("interrupted: ")
-    assert "Traceback" not in err
+    assert err == "interrupted: 0 of 2 loads are measured\n"
 
 
 def test_a_run_takes_a_router_and_draws_its_links(capsys, tmp_path):
@@ -240,6 +359,32 @@ def test_a_run_takes_a_router_and_draws_its_links(capsys, tmp_path):
     assert "P3 routers" in out
     assert out.rstrip().endswith("tensors equal the integer reference")
     assert "<svg" in picture.read_text()
+
+
+@pytest.mark.parametrize(
+    ("router", "sentence"),
+    [
+        ("p3", "--router p3: no router of this name"),
+        ("", "--router '': no router of this name"),
+        ("FOLDER", "FOLDER: cannot be read"),
+        ("LIST", "LIST: must be a YAML mapping of router fields"),
+        ("WORD", "--router WORD, on mnf-22nm: noc.router.st_delay: must be a valid integer"),
+    ],
+)
+def test_a_runs_router_that_is_none_is_named_once(capsys, tmp_path, router, sentence):
+    places = {"FOLDER": tmp_path, "LIST": tmp_path / "list.yaml", "WORD": tmp_path / "word.yaml"}
+    places["LIST"].write_text("- 1\n")
+    places["WORD"].write_text("st_delay: one\n")
+    place = str(places.get(router, router))
+    told = refused(capsys, "run", "digits", "--frames", 1, "--router", place)
+    assert told.startswith("firemesh: " + sentence.replace(router or "''", place or "''", 1))
+
+
+def test_a_runs_figure_is_refused_before_it_runs(capsys, tmp_path):
+    for name, sentence in (("x.txt", "must end in"), ("no/x.png", "there is no folder")):
+        assert sentence in refused(capsys, "run", "digits", "--links", tmp_path / name)
+    both = tmp_path / "both.png"
+    assert "is given twice" in refused(capsys, "run", "digits", "--links", both, "--trace", both)
 
 
 def test_a_runs_json_tells_of_the_network(capsys):
