@@ -9,7 +9,7 @@ from .kernel import kernel, outer_kernel
 from .router import Packets, Ports
 
 PATIENCE_CYCLES = 10_000
-"""Cycles without an injection or a delivery after which packets are taken to be stuck."""
+"""Cycles without an injection, a delivery or a flit sent after which packets are stuck."""
 
 
 class DriveStatus(IntEnum):
@@ -37,13 +37,15 @@ class Clock(IntEnum):
     ROWS = 3
     """Rows of `Load.delivery`."""
     MOVED = 4
-    """Last cycle with an injection or a delivery."""
+    """Last cycle with an injection or a delivery, or in which flits were seen to be sent."""
     FREE = 5
     """Entries of `Load.free`."""
     FREE_HEADS = 6
     """Entries of `Load.free_heads`."""
     SERIAL = 7
     """Packets created."""
+    SENT = 8
+    """Flits that outputs had sent when it was last looked at."""
 
 
 class Slot(IntEnum):
@@ -99,7 +101,7 @@ class Load(NamedTuple):
     delivery: NDArray[Any]
     """int64[rows, 10]: columns of `Row`."""
     clock: NDArray[Any]
-    """int64[8]: entries of `Clock`."""
+    """int64[9]: entries of `Clock`."""
 
 
 @kernel
@@ -204,6 +206,20 @@ def note_deliveries(ports: Ports, packets: Packets, load: Load, cycle: int) -> N
             clock[Clock.ALIVE] -= 1
 
 
+@kernel
+def is_stuck(link_flits: NDArray[Any], clock: NDArray[Any], cycle: int) -> bool:
+    """Return whether no output, by int64[n, outputs], has sent a flit since the last look."""
+    sent = 0
+    for node in range(link_flits.shape[0]):
+        for output in range(link_flits.shape[1]):
+            sent += link_flits[node, output]
+    if sent == clock[Clock.SENT]:
+        return True
+    clock[Clock.SENT] = sent
+    clock[Clock.MOVED] = cycle
+    return False
+
+
 @outer_kernel
 def drive(
     step: Any, net: Any, ports: Ports, packets: Packets, load: Load,
@@ -254,6 +270,6 @@ def drive(
         note_injections(ports, load, cycle)
         note_deliveries(ports, packets, load, cycle)
         clock[Clock.CYCLE] = cycle + 1
-        if cycle - clock[Clock.MOVED] > PATIENCE_CYCLES:
+        if cycle - clock[Clock.MOVED] > PATIENCE_CYCLES and is_stuck(net.link_flits, clock, cycle):
             return DriveStatus.WEDGED
     return DriveStatus.DONE

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firemesh.noc import simulate
+from firemesh.noc.drive import PATIENCE_CYCLES
 from firemesh.noc.network import ROUTERS, Network, NetworkError
 from firemesh.noc.packet_lines import MOST_CYCLE
 from firemesh.noc.packet_trace import PacketTrace, single_sets
 from firemesh.noc.patterns import make_pattern
-from firemesh.noc.profiles import PROFILES
+from firemesh.noc.profiles import PROFILES, Profile
 from firemesh.noc.router import Routes
 from firemesh.noc.simulate import DELIVERY, Simulation, in_order, replay
 from firemesh.noc.sweep import Method, measure
@@ -177,9 +178,15 @@ def to_neighbour(graph, node, to):
     return graph.edges[node, node + step]["port"]
 
 
-def test_a_slow_network_is_not_taken_for_a_wedged_one():
+def test_a_pause_between_packets_is_not_taken_for_a_wedge():
     rows = [(0, 0, (3,), 1), (50_000, 0, (3,), 1)]
     assert len(replay(Network(mesh(2, 2), "P4"), trace_of(rows, 4))) == 2
+
+
+def test_a_slow_network_is_not_taken_for_a_wedged_one():
+    slow = Profile(routing_delay=64, vc_alloc_delay=64, st_delay=64, link_delay=64)
+    found = replay(Network(mesh(80, 1), slow), trace_of([(0, 0, (79,), 1)], 80))
+    assert found["t_ej_tail"] == head_latency(slow, 79) > PATIENCE_CYCLES
 
 
 @pytest.mark.parametrize("router", ["P4", "P3"])
