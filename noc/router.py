@@ -69,7 +69,7 @@ class Routes(NamedTuple):
     tree: NDArray[np.uint16]
     """[trees, n]: outputs of a tree at a node, of which a packet takes all."""
     tree_upper: NDArray[np.uint16]
-    """[trees, n]: likewise; [1, 1] without classes."""
+    """[trees, n]: those of them that are entered on the upper VCs; [trees, 1] without classes."""
 
 
 class Packets(NamedTuple):

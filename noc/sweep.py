@@ -10,7 +10,7 @@ from .network import Network
 from .packet_trace import PacketTrace
 from .patterns import Pattern
 from .simulate import Simulation
-from .traffic import packets
+from .traffic import CHUNK_CYCLES, packets
 
 MOST_CYCLES = 1 << 40
 NO_END = 4 * MOST_CYCLES
@@ -142,7 +142,7 @@ def measure(
 
 
 def _cut(
-    chunks: Iterator[PacketTrace], places: tuple[int, ...], length: int = 1024
+    chunks: Iterator[PacketTrace], places: tuple[int, ...], length: int = CHUNK_CYCLES
 ) -> Iterator[tuple[PacketTrace, int]]:
     """Yield chunks of traffic, each with the cycle at which it ends, cut at some cycles."""
     first = 0
