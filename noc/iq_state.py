@@ -277,6 +277,42 @@ def make_arbiters(nodes: int, requesters: int, resources: int, is_matrix: bool) 
     )
 
 
+def wiring(
+    links: Links, outputs: int, vcs: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Return what lies behind outputs and before inputs.
+
+    Parameters
+    ----------
+    links : Links
+    outputs : int
+        O.
+    vcs : int
+        V.
+
+    Returns
+    -------
+    target : int64[n, O]
+    giver : int64[n, I]
+        See `IqState`; -1 where there is none.
+    exists : bool[n, O*V]
+        Whether an output VC leads anywhere.
+    """
+    n, radix = links.neighbour.shape
+    inputs, wires = radix + 1, n + outputs - radix - 1
+    places = n * inputs * vcs
+    target = np.full((n, outputs), -1, np.int64)
+    has = links.neighbour >= 0
+    target[:, :radix][has] = ((links.neighbour * inputs + links.entry) * vcs)[has]
+    target[:, radix] = places + np.arange(n) * vcs
+    target[0, radix + 1 :] = places + np.arange(n, wires) * vcs
+    giver = np.full((n, inputs), -1, np.int64)
+    node, port = np.nonzero(has)
+    giver[links.neighbour[node, port], links.entry[node, port]] = (node * outputs + port) * vcs
+    giver[:, radix] = (n * outputs + np.arange(n)) * vcs
+    return target, giver, target.repeat(vcs).reshape(n, -1) >= 0
+
+
 def make_state(
     links: Links, routes: Routes, profile: Profile, vcs: int, depth: int, more_outputs: int = 0
 ) -> IqState:
@@ -308,24 +344,13 @@ def make_state(
         Allocator[profile.sw_allocator.upper()].value,
         int(profile.switching == "cut-through"), more_outputs,
     )  # fmt: skip
-    places, lanes = n * inputs * vcs, (n * outputs + n) * vcs
+    places = n * inputs * vcs
     slots = 2 + profile.link_delay + max(profile.st_delay, profile.credit_delay)
-    target = np.full((n, outputs), -1, np.int64)
-    has = links.neighbour >= 0
-    target[:, :radix][has] = ((links.neighbour * inputs + links.entry) * vcs)[has]
-    target[:, radix] = places + np.arange(n) * vcs
-    target[0, radix + 1 :] = places + np.arange(n, wires) * vcs
-    giver = np.full((n, inputs), -1, np.int64)
-    node, port = np.nonzero(has)
-    giver[links.neighbour[node, port], links.entry[node, port]] = (node * outputs + port) * vcs
-    giver[:, radix] = (n * outputs + np.arange(n)) * vcs
-    credits = np.zeros(lanes, np.int64)
-    exists = target.repeat(vcs) >= 0
-    credits[: n * outputs * vcs][exists] = depth
-    credits[n * outputs * vcs :] = depth
+    target, giver, exists = wiring(links, outputs, vcs)
+    injection = np.ones(n * vcs, np.bool_)
     bits = 1 << np.arange(outputs * vcs, dtype=np.int64)
     router = np.zeros((n, 8), np.int64)
-    router[:, Router.FREE] = np.where(exists.reshape(n, -1), bits, 0).sum(axis=1)
+    router[:, Router.FREE] = np.where(exists, bits, 0).sum(axis=1)
 
     def zeros(*shape: int) -> NDArray[np.int64]:
         return np.zeros(shape, np.int64)
@@ -340,7 +365,7 @@ def make_state(
         vc=zeros(places, 16),
         branch=zeros(places, outputs, len(Branch)),
         router=router,
-        credits=credits,
+        credits=depth * np.concatenate([exists.reshape(-1), injection]),
         vc_arbiters=make_arbiters(n, inputs * vcs, outputs * vcs, profile.vc_allocator == "matrix"),
         switch_arbiters=make_arbiters(n, inputs, outputs, profile.sw_allocator == "matrix"),
         offset=zeros(n, inputs),
