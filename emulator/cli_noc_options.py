@@ -23,7 +23,8 @@ Topology = Annotated[
 Routing = Annotated[
     str,
     typer.Option(
-        metavar="NAME", help="xy, yx, west-first, shortest or up-down; default: xy, of a graph shortest."
+        metavar="NAME",
+        help="xy, yx, west-first, shortest or up-down; default: xy, of a graph shortest.",
     ),
 ]
 Router = Annotated[
