@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from noc_graphs import digraphs
 
+from firemesh.noc.router import Flit
 from firemesh.noc.topology import (
     LOCAL,
     MAX_NEIGHBOURS,
@@ -238,3 +239,8 @@ def test_a_grid_may_have_the_most_nodes_and_not_one_row_more(grid):
     where = rf"^{grid.__name__}: must have at most 4096 nodes, got 64 x 65; make"
     with pytest.raises(ValueError, match=where):
         grid(64, MAX_NODES // 64 + 1)
+
+
+def test_a_flit_counts_the_routers_of_the_longest_way_there_can_be():
+    assert MAX_NODES <= Flit.ROUTERS
+    assert Flit.TAIL | Flit.ROUTER * Flit.ROUTERS < 1 << Flit.PACKET
