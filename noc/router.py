@@ -99,7 +99,8 @@ SENTENCES = {
     StepStatus.NO_ROUTE: "a packet reached a node that its destination set has no route through; "
     "declare the set with Network.destinations before offering the packet",
     StepStatus.TOO_LONG: "a packet has more flits than a VC holds, which multicast and cut-through "
-    "do not allow; use a larger buffer_flits or flit_bits, or multicast chain or unicast",
+    "do not allow; use a larger buffer_flits, or shorter packets (larger flit_bits, or multicast "
+    "chain or unicast)",
 }
 
 

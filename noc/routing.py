@@ -102,7 +102,7 @@ def up_down(graph: Graph) -> Table:
         names = [node_name(graph, node) for node in link]
         raise ValueError(
             f"routing: up-down needs links that go both ways, got only {names[0]} to {names[1]}; "
-            "add the way back, or use shortest"
+            "add the way back, or use shortest or a function of your own"
         )
     n, radix = neighbour.shape
     depth = nx.single_source_shortest_path_length(graph, 0)
