@@ -478,7 +478,7 @@ def test_a_file_that_may_not_grow_stops_a_run_with_a_sentence(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("less", [1, 1000, 5000, 10000, 20000, 30000, 40000])
+@pytest.mark.parametrize("less", [1, 1000, 5000, 10000, 20000, 30000, 35000])
 def test_a_file_that_may_not_grow_stops_the_merge_with_a_sentence(
     ended, undisturbed, tmp_path, less
 ):

@@ -14,7 +14,7 @@ from firemesh.traces.verify import verify
 
 ABOUT = {"input_digest": "", "mode": "mnf", "command": "test"}
 FIELDS = ("cycle", "unit", "memory", "op", "address", "size")
-often = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+often = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def record(plan, runs, path, **options):
