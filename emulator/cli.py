@@ -228,7 +228,6 @@ def run(
     with waiting("loading; the first time, kernels are compiled for about half a minute"):
         from ..traces.errors import TraceError
         from .emulation import Emulation
-        from .interconnect import interconnect
         from .machine import MachineError
         from .run import MODES, Tally, recording
     if mode not in MODES:
@@ -256,10 +255,11 @@ def run(
             more["trace"] = {"path": str(trace), "bytes": trace.stat().st_size}
         _print(result, more | checked, as_json, setting or [])
         if links:
+            from ..noc.topology import mesh
             from .noc_figures import draw_links
 
             title = f"{result.network}: {described.noc.router_name}, {described.noc.multicast}"
-            graph = interconnect(described).graph
+            graph = mesh(described.mesh.width, described.mesh.height)
             draw_links(links, graph, result.link_flits, result.cycles, title)
     if failure:
         raise failure

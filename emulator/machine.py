@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from ..noc.profiles import PROFILES, Profile
+from ..noc.profiles import ROUTERS, Profile
 from ..noc.topology import MAX_NODES
 
 MAX_BYTES = 2**40
@@ -48,7 +48,6 @@ class Mesh(_Part):
 
 
 NAMED, DESCRIBED = "a name", "a description"
-ROUTERS = ("simple", *PROFILES)
 
 
 def _form(router: Any) -> str:

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from .machine import ROUTERS, MachineError, read_yaml
+from ..noc.profiles import ROUTERS
+from .machine import MachineError, read_yaml
 
 BESIDE = ("vcs", "buffer_flits")
 """Fields of a router's file that a machine keeps beside the router."""

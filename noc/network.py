@@ -7,14 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import deadlock, iq_state
-from .profiles import PROFILES, Profile
+from .profiles import PROFILES, ROUTERS, SIMPLE, Profile
 from .router import SENTENCES, Links, Packets, Ports, Routes, StepStatus, make_ports, take
 from .routing import OwnRouting, make_table
 from .table import Table, tree
 from .topology import Graph, entries, neighbours, snake
 
-SIMPLE = "simple"
-ROUTERS = (SIMPLE, *PROFILES)
 FIXED = ("design", "links", "routes", "target", "giver", "port_of", "outputs", "order")
 """Fields of a router's state that do not change from step to step."""
 
@@ -31,7 +29,7 @@ class Network:
     graph : networkx.DiGraph
         Of `firemesh.noc.topology`.
     router : str or Profile
-        Name in `ROUTERS`, or the description of a router with virtual channels.
+        Name in `firemesh.noc.profiles.ROUTERS`, or a description of one with virtual channels.
     routing : str, callable or Table
         See `firemesh.noc.routing.make_table`.
     vcs : int

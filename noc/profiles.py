@@ -37,3 +37,8 @@ PROFILES: dict[str, Profile] = {
 }
 """Routers by name: four stages, as in BookSim 2 with all delays 1; variants with look-ahead
 routing, with speculation too, with slow credits, and with another allocator."""
+
+SIMPLE = "simple"
+"""The router without virtual channels."""
+ROUTERS = (SIMPLE, *PROFILES)
+"""Names of all routers."""

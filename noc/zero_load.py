@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .network import SIMPLE, Network
+from .network import Network
 from .packet_trace import PacketTrace, single_sets
-from .profiles import PROFILES, Profile
+from .profiles import PROFILES, SIMPLE, Profile
 from .simulate import replay
 from .table import hops
 from .text_file import MOST_NUMBER

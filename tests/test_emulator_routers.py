@@ -7,7 +7,7 @@ import firemesh
 from firemesh.emulator.machine import machine
 from firemesh.emulator.mnf import EngineError
 from firemesh.emulator.state import Kind
-from firemesh.noc.network import ROUTERS
+from firemesh.noc.profiles import ROUTERS
 from firemesh.traces.verify import verify
 
 WITH_VCS = [router for router in ROUTERS if router != "simple"]

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from firemesh.noc import simulate
 from firemesh.noc.drive import PATIENCE_CYCLES
-from firemesh.noc.network import ROUTERS, Network, NetworkError
+from firemesh.noc.network import Network, NetworkError
 from firemesh.noc.packet_lines import MOST_CYCLE
 from firemesh.noc.packet_trace import PacketTrace, single_sets
 from firemesh.noc.patterns import make_pattern
-from firemesh.noc.profiles import PROFILES, Profile
+from firemesh.noc.profiles import PROFILES, ROUTERS, Profile
 from firemesh.noc.router import Routes
 from firemesh.noc.simulate import DELIVERY, Simulation, in_order, replay
 from firemesh.noc.sweep import Method, measure

@@ -13,7 +13,7 @@ from noc_traffic import Drive, Parcel, Traffic, traffics
 from oracle_mnf import Network as OracleNetwork
 from oracle_mnf import OracleState
 
-from firemesh.noc.network import ROUTERS
+from firemesh.noc.profiles import ROUTERS
 from firemesh.noc.topology import mesh
 
 LAWS = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
