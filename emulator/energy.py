@@ -10,7 +10,8 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .machine import Machine, MachineError
+from .description import Description, MachineError
+from .machine import Machine
 from .slots import BUSY, IDLE
 from .state import Memory
 
@@ -90,8 +91,15 @@ COMPONENTS: Mapping[str, tuple[Memory, ...]] = {
     "FIFO": (Memory.EVENT_FIFO,),
     "storage": (Memory.STORAGE,),
     "DRAM": (Memory.DRAM,),
+    "register file": (Memory.RF_IF, Memory.RF_FL, Memory.RF_OF),
+    "accumulator": (Memory.ACC,),
+    "sparsity": (Memory.BITMAP_IF, Memory.BITMAP_FL),
 }
 """Components made of memories; MAC, NoC and idle come from other counters."""
+
+MNF = ("weight SRAM", "psum SRAM", "FIFO")
+FLEXNN = ("register file", "accumulator", "sparsity")
+"""Components that machines of one mode have."""
 
 
 @dataclass(frozen=True)
@@ -112,15 +120,23 @@ class Activity:
     flits: int
 
 
-def active_cycle_pj(machine: Machine, energies: EnergyTable) -> float:
-    """Return the energy of a PE cycle that reads a row and multiplies in every slot."""
-    pe, access = machine.pe, energies.access_pj
-    psums = 2 * 4 * pe.multipliers * access["psum"].byte_pj
-    return pe.multipliers * (access["weight"].byte_pj + energies.mac_pj) + psums
+def active_cycle_pj(machine: Description, energies: EnergyTable) -> float:
+    """Return the energy of a PE's cycle in which every multiplier works.
+
+    Of mode mnf a weight row is read, psums are read and written; of mode flexnn each lane reads an
+    activation and a weight and adds to its accumulator.
+    """
+    access = energies.access_pj
+    if isinstance(machine, Machine):
+        each = access["weight"].byte_pj + 2 * 4 * access["psum"].byte_pj
+    else:
+        each = sum(access[name].byte_pj for name in ("rf_if", "rf_fl"))
+        each += 4 * access["acc"].byte_pj
+    return machine.pe_multipliers * (each + energies.mac_pj)
 
 
-def energy(activity: Activity, machine: Machine) -> dict[str, float]:
-    """Return energy in pJ by component.
+def energy(activity: Activity, machine: Description) -> dict[str, float]:
+    """Return energy in pJ by component; those of the other mode are left out.
 
     Idle energy is that of PE cycles lost to a cause of `firemesh.emulator.slots.IDLE`, at
     ``idle_fraction`` of `active_cycle_pj`.
@@ -133,9 +149,10 @@ def energy(activity: Activity, machine: Machine) -> dict[str, float]:
             for memory in memories
         )
         for name, memories in COMPONENTS.items()
+        if name not in (FLEXNN if isinstance(machine, Machine) else MNF)
     }
     result["MAC"] = float(activity.slots[list(BUSY)].sum()) * energies.mac_pj
-    result["NoC"] = activity.flits * machine.noc.flit_bits * energies.hop_bit_pj
-    idle_cycles = float(activity.slots[list(IDLE)].sum()) / machine.pe.multipliers
+    result["NoC"] = activity.flits * machine.flit_bits * energies.hop_bit_pj
+    idle_cycles = float(activity.slots[list(IDLE)].sum()) / machine.pe_multipliers
     result["idle"] = idle_cycles * energies.idle_fraction * active_cycle_pj(machine, energies)
     return result

@@ -4,38 +4,30 @@ Every modelling choice is a field here. `docs/mnf-cycles.md` says what each fiel
 """
 
 import os
-from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
-from ..noc.profiles import ROUTERS, Profile
 from ..noc.topology import MAX_NODES
+from .description import (
+    MAX_BYTES,
+    Description,
+    MachineError,
+    Noc,
+    Part,
+    load_yaml,
+    read_yaml,
+    sentence,
+)
+from .flexnn.machine import FlexMachine
 
-MAX_BYTES = 2**40
-"""Of a memory: addresses of all modules fit int64."""
+__all__ = ["Machine", "MachineError", "Mesh", "Noc", "Pe", "Storage", "machine", "mnf_machine",
+           "parse", "parse_yaml", "preset_text", "presets", "read_yaml", "sentence"]  # fmt: skip
 
 
-class MachineError(ValueError):
-    """A machine description that cannot be used; one sentence with the way out."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Mesh(_Part):
+class Mesh(Part):
     """The mesh; node 0, at corner (0, 0), is the storage PE, every other node a PE."""
 
     width: int = Field(ge=1)
@@ -47,49 +39,7 @@ class Mesh(_Part):
         return self.width * self.height
 
 
-NAMED, DESCRIBED = "a name", "a description"
-
-
-def _form(router: Any) -> str:
-    return NAMED if isinstance(router, str) else DESCRIBED
-
-
-class Noc(_Part):
-    """The network between the nodes."""
-
-    router: Annotated[
-        Annotated[str, Tag(NAMED)] | Annotated[Profile, Tag(DESCRIBED)], Discriminator(_form)
-    ] = "simple"
-    """A router by name, or the description of one with virtual channels."""
-    routing: Literal["xy", "yx", "west-first"] = "xy"
-    vcs: int = Field(4, ge=1, le=12)
-    """Virtual channels of each input; the simple router has none."""
-    buffer_flits: int = Field(4, ge=1, le=4096)
-    """Depth of each input FIFO of the simple router, of each VC of the others."""
-    flit_bits: int = Field(64, ge=8, le=4096)
-    multicast: Literal["tree", "chain", "unicast"] = "tree"
-    event_format: Literal["full", "compact"] = "full"
-
-    @property
-    def router_name(self) -> str:
-        """The router's name; of a description "own"."""
-        return self.router if isinstance(self.router, str) else "own"
-
-    @model_validator(mode="after")
-    def _check(self) -> "Noc":
-        if isinstance(self.router, str) and self.router not in ROUTERS:
-            known = ", ".join(ROUTERS)
-            raise ValueError(
-                f"router: must be one of {known} or the description of one, got {self.router!r}"
-            )
-        if self.router == "simple" and self.routing == "west-first":
-            raise ValueError(
-                "routing: west-first needs a router with virtual channels, such as P4, got simple"
-            )
-        return self
-
-
-class Pe(_Part):
+class Pe(Part):
     """A processing element."""
 
     modules: int = Field(ge=1, le=256)
@@ -168,7 +118,7 @@ class Pe(_Part):
         return self
 
 
-class Storage(_Part):
+class Storage(Part):
     """The storage PE, which keeps activations between layers."""
 
     event_order: Literal["row", "channel", "raster"] = "row"
@@ -181,8 +131,8 @@ class Storage(_Part):
     """Weight rows of a packet, where weights come in during the frame."""
 
 
-class Machine(_Part):
-    """A machine.
+class Machine(Description):
+    """A machine of mode mnf.
 
     Attributes
     ----------
@@ -190,23 +140,17 @@ class Machine(_Part):
         Field path -> where its value comes from.
     """
 
-    name: str
-    summary: str = ""
-    clock_hz: int = Field(ge=1, le=10**12)
     threshold: int = Field(0, ge=0, le=255)
     """Outputs of ReLU layers with ``q - zero_point <= threshold`` do not fire."""
     layer_thresholds: dict[str, Annotated[int, Field(ge=0, le=255)]] = {}
     """Thresholds of layers that have another one, by name."""
-    energy: str = "mnf-table5"
-    """Name of an energy table."""
     mesh: Mesh
     noc: Noc = Field(default_factory=lambda: Noc.model_validate({}))
     pe: Pe
     storage: Storage = Field(default_factory=lambda: Storage.model_validate({}))
-    sources: dict[str, str] = {}
 
     @model_validator(mode="after")
-    def _check(self) -> "Machine":
+    def _check(self) -> Self:
         n = self.mesh.n_nodes
         if not 2 <= n <= MAX_NODES:
             raise ValueError(
@@ -220,75 +164,28 @@ class Machine(_Part):
         return self.layer_thresholds.get(layer, self.threshold)
 
     @property
-    def n_pes(self) -> int:
-        """Number of PEs."""
-        return self.mesh.n_nodes - 1
+    def n_units(self) -> int:
+        """Nodes of the mesh."""
+        return self.mesh.n_nodes
 
     @property
-    def multipliers(self) -> int:
-        """Multipliers of all PEs."""
-        return self.n_pes * self.pe.multipliers
+    def pe_multipliers(self) -> int:
+        """M*L: multipliers of a PE."""
+        return self.pe.multipliers
 
-    def to_yaml(self) -> str:
-        """Return the description as YAML; `parse` reads it back."""
-        return str(yaml.safe_dump(self.model_dump(), sort_keys=False, width=100))
-
-    def replace(self, /, **changes: Any) -> "Machine":
-        """Return a machine with fields changed, given as ``part__field=value`` or ``field=value``.
-
-        Raises
-        ------
-        MachineError
-            When a field is unknown or a value is not allowed.
-        """
-        tree = self.model_dump()
-        for path, value in changes.items():
-            *parents, leaf = path.split("__")
-            at = tree
-            for part in parents:
-                at = at.setdefault(part, {})
-                if not isinstance(at, dict):
-                    field = path.replace("__", ".")
-                    raise MachineError(f"{self.name}: {field}: {part} is a value, not a part")
-            at[leaf] = value
-        return parse(tree, self.name)
+    @property
+    def flit_bits(self) -> int:
+        """Bits of a flit."""
+        return self.noc.flit_bits
 
 
-def _known_fields(location: tuple[Any, ...], part: Any) -> list[str]:
-    for key in location[:-1]:
-        part = Profile if key == "router" else part.model_fields[key].annotation
-    return list(part.model_fields)
+AnyMachine = Machine | FlexMachine
+FLEXNN = "array"
+"""The key that only descriptions of FlexNN machines have."""
 
 
-def sentence(error: ValidationError, where: str, model: type[BaseModel]) -> str:
-    """Return what to tell of the first thing that is wrong with a description.
-
-    Parameters
-    ----------
-    error : ValidationError
-    where : str
-        File, preset or option.
-    model : type
-        Of the description.
-    """
-    first = error.errors()[0]
-    location = tuple(key for key in first["loc"] if key not in (NAMED, DESCRIBED))
-    path = ".".join(str(key) for key in location)
-    place = f"{where}: {path}" if path else where
-    if first["type"] in ("extra_forbidden", "invalid_key"):
-        return f"{place}: unknown key; known here: {', '.join(_known_fields(location, model))}"
-    if first["type"] == "missing":
-        return f"{place}: missing; add this key"
-    if first["type"] == "value_error":
-        return f"{place}{'.' if path else ': '}{first['ctx']['error']}"
-    if first["type"] in ("model_type", "dict_type"):
-        return f"{place}: must be a mapping of fields, got {first['input']!r:.80}"
-    rule = first["msg"].replace("Input should be", "must be")
-    return f"{place}: {rule}, got {first['input']!r:.80}"
-
-
-def parse(tree: Any, where: str) -> Machine:
-    """Return the machine that a mapping describes.
+def parse(tree: Any, where: str) -> AnyMachine:
+    """Return the machine that a mapping describes, of mode flexnn where it has an array of VPEs.
 
     Parameters
     ----------
@@ -302,57 +199,14 @@ def parse(tree: Any, where: str) -> Machine:
     MachineError
         With file, key and remedy.
     """
-    if not isinstance(tree, Mapping):
-        raise MachineError(
-            f"{where}: must be a YAML mapping of machine fields, got {type(tree).__name__}; "
-            "`firemesh machines show mnf-22nm` prints one to start from"
-        )
-    try:
-        return Machine.model_validate(dict(tree))
-    except ValidationError as error:
-        raise MachineError(sentence(error, where, Machine)) from None
+    if isinstance(tree, dict) and FLEXNN in tree:
+        return FlexMachine.parse(tree, where)
+    return Machine.parse(tree, where)
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which YAML readers keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping."""
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                problem = f"{key.value} is given twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def parse_yaml(text: str, where: str) -> Machine:
+def parse_yaml(text: str, where: str) -> AnyMachine:
     """Return the machine that a YAML text describes."""
     return parse(load_yaml(text, where), where)
-
-
-def load_yaml(text: str, where: str) -> Any:
-    """Return what a YAML text holds."""
-    try:
-        return yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or "it cannot be read"
-        raise MachineError(
-            f"{where}{line}: is not valid YAML; correct it there ({reason})"
-        ) from None
-
-
-def read_yaml(name: str) -> Any:
-    """Return what a YAML file holds."""
-    try:
-        text = Path(name).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a text file"
-        raise MachineError(f"{name}: cannot be read ({reason}); give a YAML file") from None
-    return load_yaml(text, name)
 
 
 def presets() -> list[str]:
@@ -366,7 +220,7 @@ def preset_text(name: str) -> str:
     return (files(__package__) / "presets" / f"{name}.yaml").read_text("utf-8")
 
 
-def machine(source: "str | Path | Machine") -> Machine:
+def machine(source: str | Path | AnyMachine) -> AnyMachine:
     """Return a machine by preset name, YAML path or as it is.
 
     Raises
@@ -374,7 +228,7 @@ def machine(source: "str | Path | Machine") -> Machine:
     MachineError
         When the name is unknown, or the file is missing or wrong.
     """
-    if isinstance(source, Machine):
+    if isinstance(source, AnyMachine):
         return source
     name = str(source)
     if name in presets():
@@ -385,3 +239,17 @@ def machine(source: "str | Path | Machine") -> Machine:
             f"known machines: {', '.join(presets())}; or give the path of a YAML file"
         )
     return parse(read_yaml(name), name)
+
+
+def mnf_machine(source: str | Path | AnyMachine) -> Machine:
+    """Return a machine of mode mnf.
+
+    Raises
+    ------
+    MachineError
+        When it is of another mode, or as `machine` does.
+    """
+    found = machine(source)
+    if not isinstance(found, Machine):
+        raise MachineError(f"{found.name}: is a machine of mode flexnn; run it with --mode flexnn")
+    return found

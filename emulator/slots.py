@@ -35,7 +35,23 @@ class Cause(IntEnum):
     WEIGHTS = 13
     """Weights came in from DRAM."""
     UNUSED = 14
-    """The PE has no filters in the wave, or the host unit works."""
+    """The PE has no filters in the wave, the VPE no part in the layer, or the host unit works."""
+    ROUNDING = 15
+    """FlexNN, as those that follow: the block is short, the lane has no channels."""
+    IMBALANCE = 16
+    """The lane waited for the slowest one of its window."""
+    EMPTY = 17
+    """The window had no pair of non-zeros."""
+    BARRIER = 18
+    """The VPE waited for others before its next round."""
+    LOAD = 19
+    """The VPE waited for operands from SRAM."""
+    DRAM = 20
+    """The VPE waited for DRAM."""
+    DRAIN_BOUND = 21
+    """The VPE waited until results had left."""
+    FILL = 22
+    """The first load, and overheads of rounds."""
 
 
 BUSY = (Cause.EXECUTED, Cause.INEFFECTUAL)
@@ -51,6 +67,11 @@ IDLE = (
     Cause.DRAIN,
     Cause.WEIGHTS,
     Cause.UNUSED,
+    Cause.BARRIER,
+    Cause.LOAD,
+    Cause.DRAM,
+    Cause.DRAIN_BOUND,
+    Cause.FILL,
 )
 """Causes of cycles in which a PE neither multiplies nor scans; whole cycles, never single slots."""
 

@@ -44,6 +44,14 @@ class Memory(IntEnum):
     PSUM = 5
     BIAS = 6
     DRAM = 7
+    RF_IF = 8
+    """Register files of a VPE, of mode flexnn like those that follow: ifmap."""
+    RF_FL = 9
+    RF_OF = 10
+    BITMAP_IF = 11
+    BITMAP_FL = 12
+    ACC = 13
+    """Accumulators of the lanes."""
 
 
 class Burst(IntEnum):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...models.architectures import one_layer
 from ...models.recipe import Recipe
-from ..machine import machine
+from ..machine import mnf_machine as machine
 from . import figures
 from .job import Job, Run
 from .sheet import Sheet

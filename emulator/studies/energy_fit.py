@@ -8,7 +8,7 @@ from typing import Any
 
 from ...models.recipe import Recipe
 from ..energy import table, tables
-from ..machine import machine
+from ..machine import mnf_machine as machine
 from .job import Job, Run
 from .published import paper, published
 from .sheet import Sheet

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...models.architectures import one_layer
 from ...models.recipe import Recipe
-from ..machine import machine
+from ..machine import mnf_machine as machine
 from ..slots import BUSY, Cause
 from ..tables import percent
 from . import figures

@@ -1,0 +1,1 @@
+"""FlexNN, the second mode: layers by descriptors, on an array of versatile PEs (VPEs)."""
