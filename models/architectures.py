@@ -1,91 +1,13 @@
 """Architectures of well-known networks: layers, sizes and the tile of their weight rows."""
 
-from dataclasses import dataclass
+from .googlenet import GOOGLENET
+from .mobilenet import MOBILENETV2
+from .resnet import RESNET18, RESNET50
+from .specs import Architecture, ConvSpec, LinearSpec, PoolSpec, WeightedSpec
 
 
-@dataclass(frozen=True)
-class PoolSpec:
-    """A square max-pool without padding."""
-
-    kernel: int
-    stride: int
-
-
-@dataclass(frozen=True)
-class ConvSpec:
-    """A square convolution with ReLU, and the pool behind it.
-
-    Parameters
-    ----------
-    name : str
-    filters, kernel, stride, pad, groups : int
-    pool : PoolSpec, optional
-    tile : (int, int)
-        Kernel rows and columns in a weight row: what ``tile: auto`` takes on the machine of the
-        MNF paper, 11 PEs of 9 x 3 multipliers.
-    """
-
-    name: str
-    filters: int
-    kernel: int
-    stride: int = 1
-    pad: int = 0
-    groups: int = 1
-    pool: PoolSpec | None = None
-    tile: tuple[int, int] = (3, 3)
-
-
-@dataclass(frozen=True)
-class LinearSpec:
-    """A fully connected layer; with ReLU unless it is the network's last.
-
-    Parameters
-    ----------
-    name : str
-    filters : int
-        Outputs.
-    tile : (int, int)
-        As in ``ConvSpec``: of a kernel of one position only the number of filters in a row counts.
-    """
-
-    name: str
-    filters: int
-    tile: tuple[int, int] = (1, 1)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A chain of layers.
-
-    Parameters
-    ----------
-    name : str
-    title : str
-        For people.
-    shape : (int, int, int)
-        Channels, height and width of the image.
-    layers : tuple of ConvSpec, then of LinearSpec
-    source : str
-    is_part : bool
-        Whether it is a part of a larger network: it reads activations of the layers' density, not
-        an image, and its last layer has a ReLU and that density too.
-    """
-
-    name: str
-    title: str
-    shape: tuple[int, int, int]
-    layers: tuple[ConvSpec | LinearSpec, ...]
-    source: str
-    is_part: bool = False
-
-    @property
-    def convolutions(self) -> tuple[ConvSpec, ...]:
-        """The convolutions."""
-        return tuple(spec for spec in self.layers if isinstance(spec, ConvSpec))
-
-
-def _vgg16() -> tuple[ConvSpec | LinearSpec, ...]:
-    layers: list[ConvSpec | LinearSpec] = []
+def _vgg16() -> tuple[WeightedSpec, ...]:
+    layers: list[WeightedSpec] = []
     blocks = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
     for block, (filters, count) in enumerate(blocks, 1):
         for number in range(1, count + 1):
@@ -156,5 +78,6 @@ _VGG16 = Architecture(
 )
 
 ARCHITECTURES: dict[str, Architecture] = {
-    architecture.name: architecture for architecture in (_LENET5, _ALEXNET, _VGG16)
+    architecture.name: architecture
+    for architecture in (_LENET5, _ALEXNET, _VGG16, RESNET18, RESNET50, MOBILENETV2, GOOGLENET)
 }

@@ -22,7 +22,8 @@ class Calibration:
     ----------
     bias : int32[k]
     peak : int
-        99.9th percentile of the positive sums with bias: it becomes code 127.
+        99.9th percentile of the positive sums with bias: it becomes code 127, or 255 of a clipped
+        ReLU; behind a layer without ReLU that of all sizes: it is 127 codes from the zero point.
     """
 
     bias: NDArray[np.int32]
@@ -97,12 +98,37 @@ def peak(sums: NDArray[Any]) -> int:
     return int(np.partition(positive, rank)[rank])
 
 
+def flat_error(name: str) -> ModelError:
+    """Return the error of a layer none of whose sums differs from the others."""
+    return ModelError(
+        f"layer {name}: no output can be above the others; use a higher density of weights or "
+        f"activations"
+    )
+
+
+def centred(sums: NDArray[np.int32]) -> Calibration:
+    """Choose bias and peak of a layer without ReLU: every channel's mean is 0, rounded up.
+
+    Parameters
+    ----------
+    sums : int32[k, ...]
+        Without bias.
+    """
+    flat = sums.reshape(sums.shape[0], -1)
+    bias = -(flat.sum(axis=1, dtype=np.int64) // flat.shape[1])
+    return Calibration(bias.astype(np.int32), max(1, peak(np.abs(flat + bias[:, None]))))
+
+
 def calibrate(
-    name: str, sums: NDArray[np.int32], pooled: NDArray[np.int32], share: float
+    name: str,
+    sums: NDArray[np.int32],
+    pooled: NDArray[np.int32],
+    share: float,
+    code: int = PEAK_CODE,
 ) -> Calibration:
     """Choose bias and peak of a layer with ReLU.
 
-    A code is above 0 where sum times 127 / peak rounds above 0. The bias lifts each channel's
+    A code is above 0 where sum times code / peak rounds above 0. The bias lifts each channel's
     threshold to the largest sum that still rounds to 0, which depends on the peak, which depends
     on the bias: a few steps settle both; the density is exact in any case.
 
@@ -117,6 +143,8 @@ def calibrate(
         value per channel (a fully connected layer) all channels share one threshold.
     share : float
         Target density of the pooled codes.
+    code : int
+        The code of the peak.
 
     Returns
     -------
@@ -137,10 +165,7 @@ def calibrate(
     for _ in range(_STEPS):
         highest = peak(above[above > -offset] + np.int32(offset))
         if not highest:
-            raise ModelError(
-                f"layer {name}: no output can be above the others; use a higher density of "
-                f"weights or activations"
-            )
-        highest += highest % (2 * PEAK_CODE) == 0  # no sum may lie on the tie between 0 and 1
-        offset = highest // (2 * PEAK_CODE)
+            raise flat_error(name)
+        highest += highest % (2 * code) == 0  # no sum may lie on the tie between 0 and 1
+        offset = highest // (2 * code)
     return Calibration((offset - levels).astype(np.int32), highest)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +19,8 @@ def cut(network: Network, layers: str) -> Network:
     ----------
     network : Network
     layers : str
-        ``all``; ``conv``: all up to the last convolution; or layer names with commas between: the
+        ``all``; ``conv``: all up to the last convolution, or to the first layer that all
+        convolutions lead to where branches end behind it; or layer names with commas between: the
         part reaches from the first to the last of them in the network's order and holds all
         between. A max-pool that alone reads the last layer, a convolution, belongs to the part.
 
@@ -35,10 +37,7 @@ def cut(network: Network, layers: str) -> Network:
     if layers == "all":
         return network
     if layers == "conv":
-        convolutions = [layer for layer in network.layers if isinstance(layer, Conv)]
-        if not convolutions:
-            raise ModelError(f"layers: network {network.name} has no convolution; use all")
-        return _part(network, network.inputs, _with_pool(network, convolutions[-1]))
+        return _part(network, network.inputs, _with_pool(network, _behind_convolutions(network)))
     first, last = _ends(network, layers)
     return _part(network, tuple(dict.fromkeys(first.inputs)), _with_pool(network, last), first)
 
@@ -87,6 +86,18 @@ def _ends(network: Network, layers: str) -> tuple[Layer, Layer]:
     names = chosen(layers, [layer.name for layer in network.layers], f"network {network.name}")
     by_name = {layer.name: layer for layer in network.layers}
     return by_name[names[0]], by_name[names[-1]]
+
+
+def _behind_convolutions(network: Network) -> Layer:
+    """Return the first layer that depends on every convolution, or is the last of them."""
+    convolutions = {layer for layer in network.layers if isinstance(layer, Conv)}
+    if not convolutions:
+        raise ModelError(f"layers: network {network.name} has no convolution; use all")
+    last = max(n for n, layer in enumerate(network.layers) if layer in convolutions)
+    for layer in network.layers[last:]:
+        if convolutions <= {layer, *nx.ancestors(network.graph, layer)}:
+            return layer
+    return network.layers[last]
 
 
 def _with_pool(network: Network, last: Layer) -> Layer:

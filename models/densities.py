@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from .architectures import ARCHITECTURES
+from .specs import Architecture
+
 
 @dataclass(frozen=True)
 class Densities:
@@ -10,10 +13,11 @@ class Densities:
     Parameters
     ----------
     weights : tuple of float
-        Share of weight rows kept, by layer.
+        Share of weight rows kept, by layer with weights.
     inputs : tuple of float
-        Share of non-zero activations (after pooling) that each layer but the first reads. The
-        first layer's input is the image as it is.
+        Share of non-zero activations (after pooling or addition) that each layer with weights but
+        the first reads in a chain: the density behind the layer before. Behind a layer without
+        ReLU it is not used. The first layer's input is the image as it is.
     source : str
         Where the numbers come from.
     """
@@ -75,8 +79,35 @@ _LENET5 = {
     "S2": Densities((0.404,) * 5, (0.30,) * 4, "chosen: as VGG-16's S2"),
 }
 
+
+def _chosen(architecture: Architecture) -> dict[str, Densities]:
+    """Return the presets of a network of which no densities are published in one table."""
+    has_depthwise = any(layer.is_depthwise for layer in architecture.convolutions)
+    note = (
+        "; depth-wise layers stay dense, chosen: a weight row of theirs is a whole filter, and "
+        "M. Zhu, S. Gupta, To prune, or not to prune (arXiv 1710.01878), leave those of MobileNet "
+        "dense too, recalled"
+    )
+    found = {}
+    for name, weights, share, source in (
+        ("S1", 0.501, 0.233, "chosen: VGG-16's S1"),
+        ("S2", 0.404, 0.30, "chosen: VGG-16's S2"),
+        ("S3", 0.36, 0.58, "chosen: the means of VGG-16's S3 over its convolutions"),
+    ):
+        found[name] = Densities(
+            tuple(1.0 if spec.is_depthwise else weights for spec in architecture.weighted),
+            (share,) * (len(architecture.weighted) - 1),
+            source + note * has_depthwise,
+        )
+    return found
+
+
 PRESETS: dict[str, dict[str, Densities]] = {
     "lenet5": _LENET5,
     "alexnet": _ALEXNET,
     "vgg16": _VGG16,
+    **{
+        name: _chosen(ARCHITECTURES[name])
+        for name in ("resnet18", "resnet50", "mobilenetv2", "googlenet")
+    },
 }

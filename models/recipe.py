@@ -4,10 +4,11 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from .architectures import ARCHITECTURES, Architecture
+from .architectures import ARCHITECTURES
 from .densities import PRESETS, Densities
 from .layer import is_integer
 from .layers import ModelError
+from .specs import Architecture, ConvSpec
 
 RULES = {"rows": "balanced", "random": "random"}
 DEFAULT_LAYERS = {"lenet5": "all", "alexnet": "conv", "vgg16": "conv"}
@@ -28,8 +29,10 @@ class Recipe:
     weights : str, optional
         Instead of the preset's: ``rows:D`` keeps the share D of every layer's weight rows,
         balanced over PEs and channels, ``random:D`` rows wherever they lie, ``dense`` all.
+        Depth-wise layers stay dense in any case.
     activations : float, optional
-        Instead of the preset's: target density of every layer's input but the first's.
+        Instead of the preset's: target density of every layer's input but the first's, where the
+        layer before has a ReLU.
     layers : str, optional
         ``conv``, ``all`` or layer names with commas between; by default ``DEFAULT_LAYERS``.
     own : Architecture, optional
@@ -95,7 +98,7 @@ class Recipe:
         return PRESETS[self.name][self.preset]
 
     def pruning(self, index: int) -> tuple[str, float]:
-        """Return the rule of `prune_rows` and the share of rows that a layer keeps."""
+        """Return the rule of `prune_rows` and the share of rows that a weighted layer keeps."""
         if self.weights is None:
             return "balanced", self.densities.weights[index]
         if self.weights == "dense":
@@ -107,11 +110,21 @@ class Recipe:
                 f"weights: must be rows:D or random:D with a density D above 0, at most 1, "
                 f"or dense, got {self.weights!r}"
             )
-        return RULES[kind], float(text)
+        is_depthwise = self.architecture.weighted[index].is_depthwise
+        return RULES[kind], 1.0 if is_depthwise else float(text)
+
+    def is_last(self, index: int) -> bool:
+        """Return whether a weighted layer gives the network's result, without ReLU."""
+        is_at_end = index + 1 == len(self.architecture.weighted)
+        return is_at_end and not self.architecture.is_part
 
     def output_density(self, index: int) -> float | None:
-        """Return the target density of a layer's pooled output; None for the network's last."""
-        if index + 1 == len(self.architecture.layers) and not self.architecture.is_part:
+        """Return the target density behind a weighted layer; None where there is no ReLU.
+
+        It is that of the codes behind addition and pool.
+        """
+        spec = self.architecture.weighted[index]
+        if self.is_last(index) or (isinstance(spec, ConvSpec) and not spec.has_relu):
             return None
         return self.densities.inputs[index] if self.activations is None else self.activations
 

@@ -83,11 +83,11 @@ def result_of(capsys, *arguments):
         (["run", "digits", "--mode", "nope"], "--mode: must be one of mnf, got nope"),
         (
             ["run", "lenet"],
-            "lenet: no network .* vgg16; or give the path of an ONNX file",
+            "lenet: no network .* googlenet; or give the path of an ONNX file",
         ),
         (
             ["models", "show", "lenet"],
-            "lenet: no network .* vgg16; or give the path of an ONNX file",
+            "lenet: no network .* googlenet; or give the path of an ONNX file",
         ),
         (["run", "x" * 5000], "no network of this name and no such file"),
         (["machines", "show", "x"], "^x: no machine of this name .* known machines: mnf-22nm"),

@@ -414,7 +414,7 @@ WRONG = {
     "network": (
         ModelError,
         {"network": "lenet"},
-        "known networks: digits, .*, vgg16; or give the path of",
+        "known networks: digits, .*, googlenet; or give the path of",
     ),
     "shape": (ModelError, {"images": np.zeros((2, 8, 8))}, "images: must have shape frames x 1 x"),
     "no frames": (ModelError, {"images": np.zeros((0, 1, 8, 8))}, "got 0 x 1 x 8 x 8"),

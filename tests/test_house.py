@@ -84,7 +84,7 @@ def test_only_check_training_calibration_and_sizes_of_formats_read_the_reference
         "emulator/check.py",
         "emulator/formats.py",
         "models/cut.py",
-        "models/synthetic.py",
+        "models/stages.py",
         "models/train_digits.py",
     }
 

@@ -9,7 +9,7 @@ from onnx import helper
 from firemesh.emulator.machine import machine
 from firemesh.emulator.mapping import row_cycles, with_tile
 from firemesh.emulator.shape import conv_shape
-from firemesh.models import noise, reference, synthetic, zoo
+from firemesh.models import noise, reference, synthetic, weights, zoo
 from firemesh.models.architectures import ARCHITECTURES
 from firemesh.models.calibration import calibrate, density, thresholds
 from firemesh.models.densities import PRESETS
@@ -92,7 +92,7 @@ def test_the_table_of_layers_holds_the_fully_connected_ones_too(name, conv, line
 def test_tiles_are_those_with_the_fewest_row_cycles_on_the_machine_of_the_paper(name):
     network = zoo.load(name, layers="all" if name == "lenet5" else "conv")
     paper = machine("mnf-22nm")
-    assert synthetic.PES == paper.n_pes and synthetic.MULTIPLIERS == paper.pe.multipliers
+    assert weights.PES == paper.n_pes and weights.MULTIPLIERS == paper.pe.multipliers
     for layer in weighted(network):
         x, y = (network.tensors[name] for name in (layer.inputs[0], layer.output))
         shape = conv_shape(layer, x, y)
@@ -124,12 +124,12 @@ def test_vgg16_s1_fires_as_many_events_as_the_densities_say_and_fits_the_weight_
     inputs = [values[layer.inputs[0]] for layer in weighted(network)[1:]]
     assert sum(x.size for x in inputs) == 8_931_328
     assert sum(np.count_nonzero(x) for x in inputs) == pytest.approx(2_080_999, abs=12)
-    held = np.zeros(synthetic.PES)
+    held = np.zeros(weights.PES)
     for layer in weighted(network):
         rows, kept = rows_of("vgg16", layer)
-        held += np.bincount(rows.pe, kept > 0, synthetic.PES)
+        held += np.bincount(rows.pe, kept > 0, weights.PES)
         assert density(layer.weight) == pytest.approx(0.501, rel=0.03), layer.name
-    assert held.max() <= WEIGHT_BYTES // synthetic.MULTIPLIERS
+    assert held.max() <= WEIGHT_BYTES // weights.MULTIPLIERS
 
 
 @pytest.mark.parametrize("name", ["alexnet", "lenet5"])
@@ -139,7 +139,7 @@ def test_whole_rows_are_kept_as_many_in_each_pe_as_the_density_says(name):
         rows, kept = rows_of(name, layer)
         sizes = np.bincount(rows.row.reshape(-1), minlength=rows.pe.size)
         assert ((kept == 0) | (kept == sizes)).all()
-        for pe in range(synthetic.PES):
+        for pe in range(weights.PES):
             mine = rows.pe == pe
             assert (kept[mine] > 0).sum() == int(mine.sum()) // 2, (layer.name, pe)
         assert layer.weight.min() >= -127 and not layer.weight_zero_point.any()
@@ -254,7 +254,7 @@ def test_a_layer_without_any_contrast_is_refused_in_one_sentence():
         ("vgg16", {"activations": "x"}, "activations: must be a density above 0, at most 1"),
         ("vgg16", {"layers": "conv9"}, "layers: must be all, conv or layers of vgg16 with commas"),
         ("vgg16", {"layers": ""}, "layers: must be all, conv or layers of vgg16 with commas"),
-        ("digits", {"seed": 0}, "seed: is for synthetic networks (lenet5, alexnet, vgg16); digits"),
+        ("digits", {"seed": 0}, "seed: is for synthetic networks (lenet5, alexnet, vgg16, "),
         ("digits", {"preset": "S1"}, "preset: is for synthetic networks"),
         ("digits", {"weights": "dense"}, "weights: is for synthetic networks"),
         ("digits", {"activations": 0.3}, "activations: is for synthetic networks"),
@@ -277,7 +277,9 @@ def test_images_refuses_a_count_it_does_not_make(frames):
 
 
 def test_a_recipe_of_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ModelError, match="must be one of lenet5, alexnet, vgg16, got 'lenet'"):
+    with pytest.raises(
+        ModelError, match="must be one of lenet5, alexnet, vgg16, resnet18, .*, got 'lenet'"
+    ):
         Recipe("lenet")
 
 
