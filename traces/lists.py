@@ -8,8 +8,8 @@ A list is what some units, its members, do in the same order; each member has it
     leader, queues   start[i] = max(end[i-1], leader's + lag) + slack[i]
 
 with ``end[i] = start[i] + max(length[i], least)``, before row 0 the segment's first cycle, and
-``length`` the sum of the periods of a row's entries and of the stalls between them. The leader's
-start is that of the same unit, or of its first member.
+``length`` the sum of the periods of a row's entries and of the stalls between them, or of the
+cycles of its windows of masks. The leader's start is that of the same unit, or of its first member.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .kernel import kernel
-from .schema import COLUMNS, INHERITED, OWN, dtype_of
+from .schema import COLUMNS, INHERITED, OWN, Walk, dtype_of
 
 LISTS, MEMBERS, STALLS = dtype_of("lists"), dtype_of("members"), dtype_of("stalls")
 REFERENCES = tuple(name for name in COLUMNS if name != "slack")
@@ -70,8 +70,8 @@ def distinct(slack: NDArray[Any], which: NDArray[Any]) -> int:
 class Rule(NamedTuple):
     """How a list's rows become starts and addresses; fields of the table of lists."""
 
-    walks: int = 0
-    """Whether a row walks its run; else it is one entry of kind 0."""
+    walks: int = Walk.ENTRY
+    """What a row is: an entry of kind 0, a run, a span of bytes, or pairs of two masks."""
     queues: int = 0
     least: int = 0
     lag: int = 0
@@ -81,6 +81,12 @@ class Rule(NamedTuple):
     queue_step: int = 0
     run_step: int = 0
     modulo: int = 0
+    mask_a: int | NDArray[Any] = -1
+    """Mask set A of rows of masks, a number of `firemesh.traces.masks.Masks`; of `add_each` also
+    int[n], one for each list."""
+    mask_b: int | NDArray[Any] = -1
+    empty: int = 0
+    """Cycles of a window without pairs."""
 
 
 class Lists:
@@ -113,26 +119,30 @@ class Lists:
 
     def _record(
         self,
-        stream: int,
-        rows: int,
-        members: int,
-        leader: int,
+        n: int,
         rule: Rule,
         columns: Mapping[str, Values],
         first: NDArray[Any],
-    ) -> tuple[int, ...]:
-        references = []
+        **fields: Any,
+    ) -> NDArray[Any]:
+        """Return the records of ``n`` lists, and append their columns."""
+        unknown = set(columns) - set(REFERENCES)
+        if unknown:
+            raise ValueError(f"columns: must be of {', '.join(REFERENCES)}, got {min(unknown)}")
+        records = np.zeros(n, LISTS)
+        records["segment"] = self._segment
+        for name, value in {**rule._asdict(), **fields}.items():
+            records[name] = value
         for name in REFERENCES:
             values = columns.get(name)
             if values is None:
-                references.append(INHERITED)
+                records[name] = INHERITED
             elif isinstance(values, np.ndarray):
-                references.append(OWN)
+                records[name] = OWN
                 self._column(name, values, first)
             else:
-                references.append(-2 - values)
-        start = (self._segment, stream, rule.walks, rule.queues, rule.least, rule.lag, rows, leader)
-        return (*start, members, *references, *rule[4:])
+                records[name] = -2 - values
+        return records
 
     def add(
         self,
@@ -166,7 +176,10 @@ class Lists:
         stalls : STALLS[...], optional
             Of all members, one after another.
         """
-        record = self._record(stream, rows, len(units), leader, rule, columns, FIRST[:rows])
+        record = self._record(
+            1, rule, columns, FIRST[:rows],
+            stream=stream, rows=rows, leader=leader, members=len(units),
+        )  # fmt: skip
         which = np.full(len(units), -1, np.int64)
         if slack is not None:
             if slack.shape != (len(units), rows):
@@ -177,7 +190,7 @@ class Lists:
         self._members(units, which, member or {})
         if stalls is not None and len(stalls):
             self._append("stalls", stalls)
-        self._append("lists", np.array([record], LISTS))
+        self._append("lists", record)
         self._n_lists += 1
         return self._n_lists - 1
 
@@ -212,11 +225,10 @@ class Lists:
             The lists' numbers.
         """
         n, first = len(units), np.cumsum(rows) - rows
-        one = self._record(stream, 0, 1, -1, rule, columns, first)
-        record = np.array([one], LISTS).repeat(n)
-        record["rows"] = rows
-        if leaders is not None:
-            record["leader"] = leaders
+        record = self._record(
+            n, rule, columns, first,
+            stream=stream, rows=rows, leader=-1 if leaders is None else leaders, members=1,
+        )  # fmt: skip
         if slack is not None:
             self._column("slack", slack, first)
         self._members(units, -1 if slack is None else 0, member or {})

@@ -5,6 +5,7 @@ fletcher32. Accesses are not stored one by one: a row of a list stands for all a
 a chunk of filters or a packet, and `firemesh.traces.expand` tells them.
 """
 
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from .errors import TraceError
 
 SCHEMA = "firemesh-trace"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 OPS = ("read", "write")
 NETWORK_MEMORIES = ("noc_inject", "noc_eject")
@@ -54,14 +55,38 @@ COLUMNS = {
     "queue": Column("<i4", True, None),
     "kind": Column("<i4", False, 0),
     "value": Column("<i4", False, 0),
+    "span": Column("<i4", False, 0),
+    "window_a": Column("<i4", True, 0),
+    "windows_a": Column("<i4", False, 1),
+    "window_b": Column("<i4", True, 0),
+    "windows_b": Column("<i4", False, 1),
 }
 """Columns of list rows, by name.
 
 ``of`` row of the leader; ``slack`` cycles beyond the rule; ``pattern`` pattern of an entry of kind
 0; ``run`` the run that is walked, -1 for none; ``base`` address; ``queue`` the queue that the row
-is appended to; ``kind`` kind of packet; ``value`` the event's or output's code less its zero point.
-``of`` and ``queue`` are not inherited; a list with ``kind`` is one of packets sent.
+is appended to; ``kind`` kind of packet; ``value`` the code of the event or output less its zero
+point; ``span`` bytes of the row; ``window_a``, ``windows_a`` first window of mask set A and how
+many, and ``window_b``, ``windows_b`` of B. ``of`` and ``queue`` are not inherited; a list with
+``kind`` is one of packets sent.
 """
+
+
+class Walk(IntEnum):
+    """What rows of a list are: field ``walks``."""
+
+    ENTRY = 0
+    """One entry."""
+    RUN = 1
+    """The entries of a run."""
+    SPAN = 2
+    """So many bytes, entry after entry."""
+    MASKS = 3
+    """The pairs of set bits of two masks, window after window."""
+
+
+MASK_KINDS = 4
+"""Patterns of a row of masks: each pair; a window's first cycle, its last, each of its cycles."""
 
 TEXT = "S"
 """A string field; as long as the longest text of the table, in UTF-8."""
@@ -158,6 +183,7 @@ TABLES: dict[str, Fields] = {
         ("walks", "u1"),
         ("queues", "u1"),
         ("least", "u1"),
+        ("empty", "u1"),
         ("lag", "<i4"),
         ("rows", "<u4"),
         ("leader", "<i4"),
@@ -169,6 +195,13 @@ TABLES: dict[str, Fields] = {
         ("queue", "<i8"),
         ("kind", "<i8"),
         ("value", "<i8"),
+        ("span", "<i8"),
+        ("window_a", "<i8"),
+        ("windows_a", "<i8"),
+        ("window_b", "<i8"),
+        ("windows_b", "<i8"),
+        ("mask_a", "<i4"),
+        ("mask_b", "<i4"),
         ("pattern_offset", "<u4"),
         ("step", "<i8"),
         ("queue_step", "<i8"),
@@ -206,6 +239,18 @@ TABLES: dict[str, Fields] = {
         ("operand_a_step", "<i8"),
         ("operand_step", "<i8"),
     ],
+    "masks/sets": [
+        ("lanes", "<u2"),
+        ("sections", "<u2"),
+        ("bits", "<u4"),
+        ("windows", "<u4"),
+        ("first_word", "<u8"),
+        ("first_address", "<u8"),
+        ("first_section", "<u8"),
+    ],
+    "masks/words": [("", "<u8")],
+    "masks/address": [("", "<i8")],
+    "masks/section": [("", "<i8")],
     "weights/rows": [
         ("layer", "<u2"),
         ("block", "<u2"),

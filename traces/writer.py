@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from .errors import DamageError, TraceError
 from .lists import Lists
+from .masks import Masks
 from .partial import (
     LOCK,
     MERGED,
@@ -195,6 +196,11 @@ class TraceWriter:
     def lists(self, segment: int) -> Lists:
         """Return the lists of a new segment, to fill."""
         return Lists(segment, self.rows("lists"), self.append)
+
+    @property
+    def masks(self) -> Masks:
+        """The mask sets, to add to; a set's lists may be added after it, up to the same commit."""
+        return Masks(self.rows, self.append)
 
     @property
     def is_due(self) -> bool:
