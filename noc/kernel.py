@@ -124,6 +124,10 @@ if _config.DISABLE_JIT:
         """Return the number of the lowest bit that is set; the mask is not 0."""
         return (int(mask) & -int(mask)).bit_length() - 1
 
+    def popcount(mask: int) -> int:
+        """Return the number of bits that are set, of 64."""
+        return (int(mask) & (1 << 64) - 1).bit_count()
+
 else:
 
     @_intrinsic
@@ -132,5 +136,14 @@ else:
 
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+        return numba.int64(numba.int64), code
+
+    @_intrinsic
+    def popcount(context: Any, mask: Any) -> Any:
+        """Return the number of bits that are set, of 64."""
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.ctpop(arguments[0])
 
         return numba.int64(numba.int64), code

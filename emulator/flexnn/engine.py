@@ -1,0 +1,329 @@
+"""Runs a layer on the array of VPEs: rounds, time, counters; `docs/flexnn-cycles.md`."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..slots import Cause
+from ..state import Memory
+from .descriptor import Cut
+from .dims import FL_DIMS, IF_DIMS, OF_DIMS, Dim
+from .jobs import Jobs, jobs
+from .machine import FlexMachine
+from .operands import Operands, operands
+from .rounds import Loops, Places, Rounds, places
+from .timeline import Course, Mark, run_rounds
+from .transfers import Load, Wires, transfers, wires
+from .windows import Shape, compute, files
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Finish = Callable[[NDArray[np.int32]], Bools]
+"""``finish(psum)`` returns which outputs int32[n, k, oy, ox] make are not zero."""
+READ, WRITE = 0, 1
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer on the array, ready to be worked on.
+
+    Parameters
+    ----------
+    cut : Cut
+    machine : FlexMachine
+    x : Operands
+    loops : Loops
+    places : Places
+    wires : Wires
+    """
+
+    cut: Cut
+    machine: FlexMachine
+    x: Operands
+    loops: Loops
+    places: Places
+    wires: Wires
+
+
+class Moves(NamedTuple):
+    """What is loaded before, and leaves after, some rounds."""
+
+    rounds: Rounds
+    what: NDArray[np.uint8]
+    """uint8[n, 3]: whether IF, FL, psums are loaded."""
+    leaves: NDArray[np.uint8]
+    """uint8[n]: bytes of a point that leaves, 0 where none does."""
+
+
+@dataclass(frozen=True)
+class LayerRun:
+    """What a layer left behind.
+
+    Parameters
+    ----------
+    layer : Layer
+    psum : int32[n, k, oy, ox]
+    cycles : int
+    slots : int64[v, causes]
+    counts, bytes : int64[1 + v, memories, 2]
+        Accesses and bytes, read and written, of storage and of each VPE.
+    loads : int64[n_rounds, len(Load)]
+    marks : int64[n_rounds, len(Mark)]
+        Cycles from the layer's first on.
+    filled : int64[n_tiles + 1]
+        When each tile is in SRAM, and when the last DRAM job ends.
+    jobs : Jobs
+    start : int64[n_rounds, domains]
+        When each domain begins each round; empty unless it was asked for.
+    domain : int64[v]
+    """
+
+    layer: Layer
+    psum: NDArray[np.int32]
+    cycles: int
+    slots: Ints
+    counts: Ints
+    bytes: Ints
+    loads: Ints
+    marks: Ints
+    filled: Ints
+    jobs: Jobs
+    start: Ints = field(repr=False)
+    domain: Ints = field(repr=False)
+
+    @property
+    def pairs(self) -> int:
+        """Pairs that were multiplied."""
+        return int(self.slots[:, [Cause.EXECUTED, Cause.INEFFECTUAL]].sum())
+
+    @property
+    def n_rounds(self) -> int:
+        """Number of rounds."""
+        return len(self.loads)
+
+
+def prepare(cut: Cut, machine: FlexMachine, x: NDArray[Any], weight: NDArray[Any]) -> Layer:
+    """Return a layer, ready to be worked on; parameters as for `run_layer`."""
+    found = places(cut, machine.array.rows, machine.array.columns)
+    return Layer(
+        cut,
+        machine,
+        operands(cut, machine, x, weight),
+        Loops(cut),
+        found,
+        wires(cut, machine, found),
+    )
+
+
+def moves(layer: Layer) -> Iterator[Moves]:
+    """Yield what is loaded and leaves, for all rounds, some at a time."""
+    before: Rounds | None = None
+    held: Moves | None = None
+    for now in layer.loops.rounds():
+        changed = [_changed(before, now, dims) for dims in (IF_DIMS, FL_DIMS, OF_DIMS)]
+        what = np.stack([*changed[:2], changed[2] & ~now.is_first_reduced], axis=1)
+        if held is not None:
+            yield _with_leaves(held, bool(changed[2][0]))
+        leaves = np.zeros(len(now), np.uint8)
+        leaves[:-1] = changed[2][1:]
+        held = Moves(now, what.astype(np.uint8), leaves)
+        before = now
+    if held is not None:
+        yield _with_leaves(held, True)
+
+
+def _changed(before: Rounds | None, now: Rounds, dims: tuple[Dim, ...]) -> Bools:
+    """Return bool[n]: whether ranges of some dimensions differ from those of the round before."""
+    at = list(dims)
+    part = np.concatenate([now.low[:, at], now.high[:, at]], axis=1)
+    changed = np.ones(len(now), bool)
+    changed[1:] = (part[1:] != part[:-1]).any(axis=1)
+    if before is not None:
+        last = np.concatenate([before.low[-1, at], before.high[-1, at]])
+        changed[0] = bool((part[0] != last).any())
+    return changed
+
+
+def _with_leaves(held: Moves, is_last_leaving: bool) -> Moves:
+    leaves = held.leaves.copy()
+    leaves[-1] = is_last_leaving
+    leaves *= np.where(held.rounds.is_last_reduced, 1, 4).astype(np.uint8)
+    return held._replace(leaves=leaves)
+
+
+def _domains(machine: FlexMachine) -> Ints:
+    """Return int64[v]: the domain of each VPE."""
+    array, barrier = machine.array, machine.sparsity.barrier
+    vpe = np.arange(array.n_vpes)
+    if barrier == "vpe":
+        return vpe
+    return vpe % array.columns if barrier == "column" else np.zeros_like(vpe)
+
+
+class _Counters:
+    """What is counted while rounds are worked on."""
+
+    def __init__(self, n_vpes: int) -> None:
+        self.slots = np.zeros((n_vpes, len(Cause)), np.int64)
+        self.count = np.zeros((n_vpes, len(Memory), 2), np.int64)
+        self.size = np.zeros_like(self.count)
+
+
+def run_layer(
+    cut: Cut,
+    machine: FlexMachine,
+    x: NDArray[np.int16],
+    weight: NDArray[np.int16],
+    finish: Finish | None = None,
+    keeps_starts: bool = False,
+    tick: Callable[[], None] = lambda: None,
+) -> LayerRun:
+    """Run a layer.
+
+    Parameters
+    ----------
+    cut : Cut
+        A legal descriptor on the layer.
+    machine : FlexMachine
+    x : int16[n, c, h, w]
+        Activations less their zero point.
+    weight : int16[k, c of a group, r, s]
+        Weights less their zero points.
+    finish : callable, optional
+        Tells which outputs are not zero; without it psums are not computed, and all outputs count
+        as non-zero.
+    keeps_starts : bool
+        Whether to keep when each domain begins each round.
+    tick : callable
+        Called now and then; may raise to end the run.
+
+    Returns
+    -------
+    LayerRun
+    """
+    layer = prepare(cut, machine, x, weight)
+    domain = _domains(machine)
+    counters = _Counters(machine.array.n_vpes)
+    n, k = cut.layer.sizes[Dim.N], len(weight)
+    psum = np.zeros((n, k, cut.layer.sizes[Dim.OY], cut.layer.sizes[Dim.OX]), np.int32)
+    parts = list(_work(layer, domain, counters, psum, finish is not None, tick))
+    taken, loads, what, leaves, tile, of_block = (np.concatenate(part) for part in zip(*parts))  # noqa: B905
+    if finish is None:
+        y = np.ones(psum.shape, bool)
+    else:
+        y = finish(psum)
+    found = jobs(layer.loops, machine, layer.x, y)
+    course = Course(
+        taken,
+        np.ascontiguousarray(loads[:, Load.CYCLES]),
+        np.ascontiguousarray(loads[:, Load.DRAIN]),
+        tile,
+        np.ascontiguousarray(what[:, 2]),
+        (leaves == 4).astype(np.uint8),
+        of_block,
+        layer.loops.first_round,
+        found.cycles,
+        machine.sdn.round_overhead_cycles,
+        int(machine.sram.ports == "shared"),
+    )
+    n_rounds, n_domains = taken.shape
+    marks = np.zeros((n_rounds, len(Mark)), np.int64)
+    filled = np.zeros(len(found.cycles), np.int64)
+    waits = np.zeros((n_domains, len(Cause)), np.int64)
+    start = np.zeros((n_rounds if keeps_starts else 0, n_domains), np.int64)
+    cycles = int(
+        run_rounds(
+            course, marks, filled, np.zeros(int(of_block.max()) + 1, np.int64),
+            np.zeros(n_domains, np.int64), waits, start,
+        )
+    )  # fmt: skip
+    slots = counters.slots + waits[domain] * machine.array.lanes
+    is_unused = ~layer.places.is_used
+    slots[is_unused] = 0
+    slots[is_unused, Cause.UNUSED] = cycles * machine.array.lanes
+    counts, size = _all_counters(layer, counters, loads, found)
+    return LayerRun(
+        layer, psum, cycles, slots, counts, size, loads, marks, filled, found, start, domain
+    )
+
+
+def _work(
+    layer: Layer, domain: Ints, counters: _Counters, psum: Any, multiplies: bool, tick: Any
+) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Work through all rounds; yield what time and trace need, some rounds at a time."""
+    cut, machine, x = layer.cut, layer.machine, layer.x
+    held = files(cut, machine, layer.places, x)
+    shape = Shape(
+        layer.wires.sizes, layer.wires.block, layer.wires.geometry, layer.places.vpe,
+        layer.places.is_used, domain, machine.array.lanes, int(cut.descriptor.lanes == "mxm"),
+        *x.padded, machine.sparsity.empty_window_cycles, int(multiplies),
+    )  # fmt: skip
+    n_vpes, n_domains = machine.array.n_vpes, int(domain.max()) + 1
+    box, pair, row = (np.zeros(size, np.int64) for size in ((2, 8), 2, 8))
+    own, no_spans = np.zeros((n_vpes, 2), np.int64), np.zeros((0, 0, 0), np.int64)
+    each = np.zeros((0, 0), np.int32)
+    for what in moves(layer):
+        tick()
+        rounds, n = what.rounds, len(what.rounds)
+        loads = np.zeros((n, len(Load)), np.int64)
+        transfers(
+            layer.wires, x, rounds.low, rounds.high, what.what, what.leaves,
+            4 * machine.sdn.drain_bytes, box, row, row.copy(), pair, counters.count,
+            counters.size, loads, no_spans,
+        )  # fmt: skip
+        _cycles(layer, rounds, what.leaves, loads)
+        taken = np.zeros((n, n_domains), np.int32)
+        compute(
+            shape, x, held, rounds.low, rounds.high, what.what, box, pair, own, psum,
+            counters.slots, counters.count, counters.size, taken, each,
+        )  # fmt: skip
+        yield taken, loads, what.what, what.leaves, rounds.tile, _of_blocks(cut, rounds)
+
+
+def _of_blocks(cut: Cut, rounds: Rounds) -> Ints:
+    """Return int64[n]: number of each round's OF block."""
+    number = np.zeros(len(rounds), np.int64)
+    for dim in OF_DIMS:
+        blocks = -(-cut.layer.sizes[dim] // cut.steps[dim])
+        number = number * blocks + rounds.low[:, dim] // cut.steps[dim]
+    return number
+
+
+def _cycles(layer: Layer, rounds: Rounds, leaves: NDArray[np.uint8], loads: Ints) -> None:
+    """Tell the cycles of loads and drains from their bytes."""
+    sram, sdn = layer.machine.sram, layer.machine.sdn
+    read = (-(-loads[:, [Load.IF, Load.FL, Load.PSUM]] // sram.read_bytes)).sum(axis=1)
+    loads[:, Load.CYCLES] = np.maximum(read, -(-loads[:, Load.COLUMN] // sdn.column_bytes))
+    size = loads[:, Load.DRAINED]
+    points = size // np.maximum(leaves, 1)
+    if layer.wires.reduced > 1:
+        tree = layer.wires.depth - (-points // sdn.reduced_per_cycle)
+        loads[:, Load.TREE] = np.where(size > 0, tree, 0)
+    out = np.maximum(-(-size // sdn.drain_bytes), -(-size // sram.write_bytes))
+    loads[:, Load.DRAIN] = loads[:, Load.TREE] + out
+
+
+def _all_counters(layer: Layer, counters: _Counters, loads: Ints, found: Jobs) -> tuple[Ints, Ints]:
+    """Return accesses and bytes of storage and VPEs, int64[1 + v, memories, 2]."""
+    machine = layer.machine
+    n = machine.n_units
+    counts, size = np.zeros((2, n, len(Memory), 2), np.int64)
+    counts[1:], size[1:] = counters.count, counters.size
+    array = loads[:, [Load.IF, Load.FL, Load.PSUM]]
+    drained = loads[:, Load.DRAINED]
+    width = machine.dram.bytes_per_cycle
+    written = np.concatenate(found.written)
+    for memory, op, bytes_, word in (
+        (Memory.STORAGE, READ, array, machine.sram.read_bytes),
+        (Memory.STORAGE, WRITE, drained, machine.sram.write_bytes),
+        (Memory.STORAGE, WRITE, found.read, width),
+        (Memory.STORAGE, READ, written, width),
+        (Memory.DRAM, READ, found.read, width),
+        (Memory.DRAM, WRITE, written, width),
+    ):
+        counts[0, memory, op] += int((-(-bytes_ // word)).sum())
+        size[0, memory, op] += int(bytes_.sum())
+    return counts, size
