@@ -24,11 +24,15 @@ try:
         A_MACHINE,
         Activations,
         Calibration,
+        Dataflow,
         Frames,
         Input,
+        Keep,
         Layers,
         Model,
+        Objective,
         Preset,
+        Schedule,
         Seed,
         Weights,
     )
@@ -40,7 +44,7 @@ except KeyboardInterrupt:
 
 if TYPE_CHECKING:
     from .emulation import Emulation
-    from .machine import Machine
+    from .machine import AnyMachine
     from .recorder import Recorder
     from .result import Result
     from .run import Tally
@@ -80,7 +84,7 @@ def _options(
     show_help(context)
 
 
-def _changed(found: "Machine", settings: Sequence[str]) -> "Machine":
+def _changed(found: "AnyMachine", settings: Sequence[str]) -> "AnyMachine":
     """Return a machine with the fields of ``--set`` changed."""
     import yaml
 
@@ -101,7 +105,7 @@ def _changed(found: "Machine", settings: Sequence[str]) -> "Machine":
         raise MachineError(f"--set on {error}") from None
 
 
-def _with_router(found: "Machine", router: str | None) -> "Machine":
+def _with_router(found: "AnyMachine", router: str | None) -> "AnyMachine":
     """Return a machine with the router of ``--router``."""
     from .machine import MachineError
     from .routers import router_fields
@@ -159,8 +163,14 @@ class _CtrlC:
 def run(
     context: typer.Context,
     model: Model,
-    machine: Annotated[str, typer.Option(metavar="MACHINE", help=A_MACHINE)] = "mnf-22nm",
-    mode: Annotated[str, typer.Option(metavar="MODE", help="Execution mode: mnf.")] = "mnf",
+    machine: Annotated[
+        str | None,
+        typer.Option(metavar="MACHINE", help=f"{A_MACHINE} Default: mnf-22nm, flexnn-edge."),
+    ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(metavar="mnf|flexnn", help="Execution mode; default: the machine's."),
+    ] = None,
     input: Input = None,
     frames: Frames = None,
     layers: Layers = None,
@@ -184,6 +194,10 @@ def run(
             help="The machine's router: simple, P4, P3, P2, P4c2, P4islip, or a YAML file.",
         ),
     ] = None,
+    schedule: Schedule = None,
+    objective: Objective = None,
+    dataflow: Dataflow = None,
+    keep: Keep = None,
     links: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Where a map of the links' load goes.")
     ] = None,
@@ -209,7 +223,8 @@ def run(
     """Run a network on a machine and print cycles, slots and energy."""
     from ..models.zoo import load
     from .inputs import find_frames, read_frames
-    from .machine import machine as find_machine
+    from .machine import Machine, MachineError
+    from .modes import mode_and_machine
     from .outputs import check_figure, check_outputs
 
     options: dict[str, Any] = {
@@ -219,24 +234,29 @@ def run(
         "activations": activations,
         "layers": layers,
     }
-    described = _changed(_with_router(find_machine(machine), router), setting or [])
-    check_outputs({"--links": links}, (model, machine, router or "", trace or ""))
+    mode, found = mode_and_machine(mode, machine)
+    described = _changed(_with_router(found, router), setting or [])
+    searched = {"schedule": schedule, "objective": objective, "dataflow": dataflow, "keep": keep}
+    if isinstance(described, Machine):
+        for name, value in searched.items():
+            if value is not None:
+                raise MachineError(f"--{name}: is of mode flexnn; add --mode flexnn")
+    elif links is not None:
+        raise MachineError("--links: draws the mesh of mode mnf; leave it out")
+    taken = (machine or "", router or "", trace or "", schedule or "")
+    check_outputs({"--links": links}, (model, *taken))
     check_figure("--links", links)
     samples = None if calibration is None else read_frames(calibration)
     network = load(model, **options, calibration=samples)
     inputs, labels = find_frames(network, input, frames, model, **options)
     with waiting("loading; the first time, kernels are compiled for about half a minute"):
         from ..traces.errors import TraceError
-        from .emulation import Emulation
-        from .machine import MachineError
-        from .run import MODES, Tally, recording
-    if mode not in MODES:
-        raise MachineError(f"--mode: must be one of {', '.join(MODES)}, got {mode}")
+        from .run import Tally, make_emulation, recording
     recorded = {"values": values, "resume": resume, "force": force}
     if trace is None and any(recorded.values()):
         name = next(name for name, is_set in recorded.items() if is_set)
         raise MachineError(f"--{name}: is of a trace; add --trace FILE.h5")
-    emulation = Emulation(network, described)
+    emulation = make_emulation(network, described, **_search(searched))
     tally = Tally(emulation, mode)
     checked: dict[str, Any] = {"tensors_compared": 0, "differences": []} if check else {}
     failure: Exception | None = None
@@ -254,7 +274,7 @@ def run(
         if trace and is_complete:
             more["trace"] = {"path": str(trace), "bytes": trace.stat().st_size}
         _print(result, more | checked, as_json, setting or [])
-        if links:
+        if links and isinstance(described, Machine):
             from ..noc.topology import mesh
             from .noc_figures import draw_links
 
@@ -264,6 +284,21 @@ def run(
     if failure:
         raise failure
     _conclude(checked.get("differences", []), None if is_complete else result.frames, trace)
+
+
+def _search(given: dict[str, Any]) -> dict[str, Any]:
+    """Return schedule and search of mode flexnn, as far as they are given."""
+    if all(value is None for value in given.values()):
+        return {}
+    from .flexnn.plan import Search
+    from .flexnn.schedule_file import read_schedule
+
+    path = given.pop("schedule")
+    options = {name: value for name, value in given.items() if value is not None}
+    return {
+        "schedule": None if path is None else read_schedule(path),
+        "search": Search(**options),
+    }
 
 
 def _command(context: typer.Context) -> str:

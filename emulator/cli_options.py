@@ -1,6 +1,6 @@
 """Arguments and options that commands share, or that tell a network."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -46,4 +46,29 @@ Seed = Annotated[
 Calibration = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Frames with which a float ONNX file is quantised."),
+]
+Schedule = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE.yaml",
+        help="Of mode flexnn: descriptors by layer; those of other layers are searched.",
+    ),
+]
+Objective = Annotated[
+    Literal["cycles", "energy", "edp"] | None,
+    typer.Option(help="Of mode flexnn: what searched descriptors make small; default: cycles."),
+]
+Dataflow = Annotated[
+    Literal["weight", "output", "input", "none", "row"] | None,
+    typer.Option(help="Of mode flexnn: search only descriptors of a fixed dataflow."),
+]
+Keep = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=0,
+        max=1000,
+        help="Of mode flexnn: best estimates that the engine counts before one is taken; default: "
+        "8; 0 takes the best estimate uncounted.",
+    ),
 ]

@@ -1,6 +1,7 @@
 """What machine descriptions share: frozen, validated, and the same in YAML.
 
-Every modelling choice is a field of a description. An unknown key is an error that names the known ones.
+Every modelling choice is a field of a description. An unknown key is an error that names the
+known ones.
 """
 
 from collections.abc import Mapping
@@ -29,6 +30,8 @@ class MachineError(ValueError):
 
 
 class Part(BaseModel):
+    """A part of a description."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
@@ -109,6 +112,11 @@ class Description(Part):
     def multipliers(self) -> int:
         """Multipliers of all PEs."""
         return self.n_pes * self.pe_multipliers
+
+    @property
+    def router_name(self) -> str:
+        """The router's name; "bus" without routers."""
+        raise NotImplementedError
 
     @property
     def flit_bits(self) -> int:

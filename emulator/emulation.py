@@ -1,5 +1,6 @@
 """A network on a machine that takes frames, one after another, layer by layer."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -8,22 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.network import Network, Quantize
+from ..models.network import Quantize
 from ..traces.errors import TraceError
-from . import energy, host, mnf
-from .activations import Activations, as_input, merged
+from . import energy, host
+from .activations import Activations, as_input
 from .checkpoint import Position, State, position
 from .host import HostRun
-from .interconnect import interconnect
-from .layer_result import LayerResult, of_host, of_layer, of_wave
-from .machine import Machine
-from .mnf import WaveRun, add_codes
-from .plan import Plan, make_plan
-from .steps import HostStep, MnfStep
+from .layer_result import LayerResult
+from .steps import AnyPlan, HostStep
 
 if TYPE_CHECKING:
     from .recorder import Recorder
     from .run import Tally
+
+Keep = Callable[[Any], None]
 
 Progress = Callable[[int, str], None]
 """``progress(frame, layer)`` is called before each layer and now and then during it."""
@@ -36,7 +35,7 @@ class Frame:
     Parameters
     ----------
     number : int
-    runs : tuple of WaveRun or HostRun
+    runs : tuple of WaveRun, FlexRun or HostRun
         What the steps that this process ran left behind, if it was to be kept.
     results : tuple of LayerResult
         The frame's layers; those that take no cycles are left out.
@@ -49,7 +48,7 @@ class Frame:
     """
 
     number: int
-    runs: tuple[WaveRun | HostRun, ...]
+    runs: tuple[Any, ...]
     results: tuple[LayerResult, ...]
     tensors: dict[str, Activations]
     before_pool: dict[str, NDArray[np.int16]]
@@ -61,33 +60,59 @@ class Frame:
         return next(iter(self.outputs.values()))
 
 
-class Emulation:
-    """A network on a machine, ready to take frames.
+class EngineError(RuntimeError):
+    """A run that cannot go on; one sentence with layer and cycle."""
+
+
+class Emulation(ABC):
+    """A network on a machine, ready to take frames; of one mode or the other.
 
     Parameters
     ----------
-    network : Network
-    machine : Machine
+    plan : Plan or FlexPlan
 
     Raises
     ------
-    MappingError
-        When the network does not fit.
     MachineError
         When the energy table is unknown.
     """
 
-    def __init__(self, network: Network, machine: Machine) -> None:
-        energy.table(machine.energy)
-        self.plan: Plan = make_plan(network, machine)
-        self._position = Position(0, 0, 0, np.zeros(machine.n_pes, np.int64))
+    def __init__(self, plan: AnyPlan) -> None:
+        energy.table(plan.machine.energy)
+        self.plan = plan
+        self._position = Position(0, 0, 0, np.zeros(plan.machine.n_pes, np.int64))
         self._is_ended = False
-        self._noc = interconnect(machine)
 
     @property
     def cycle(self) -> int:
         """The next cycle."""
         return self._position.cycle
+
+    @abstractmethod
+    def _run_weighted(
+        self,
+        step: Any,
+        tick: Callable[[], None],
+        recorder: "Recorder | None",
+        keep: Keep,
+        before_pool: dict[str, NDArray[np.int16]],
+    ) -> None:
+        """Run a weighted layer; go on with position, tensors and results."""
+
+    @abstractmethod
+    def _host_run(self, step: HostStep, inputs: tuple[Activations, ...]) -> HostRun:
+        """Run a layer on the host unit."""
+
+    @abstractmethod
+    def _host_result(self, run: HostRun) -> LayerResult:
+        """Return what a layer on the host unit came to."""
+
+    def _saved(self) -> State:
+        """Return what more a run needs to go on from here."""
+        return {}
+
+    def _restore(self, state: State) -> None:  # noqa: B027
+        """Go to where `_saved` was."""
 
     def frames(
         self,
@@ -117,7 +142,7 @@ class Emulation:
             first = self._resume(recorder.state, tally)
         for number in range(first, len(inputs)):
             if self._is_ended:
-                raise mnf.EngineError(
+                raise EngineError(
                     "a frame was ended before its last layer, which leaves packets in the network; "
                     "make a new Emulation"
                 )
@@ -146,15 +171,13 @@ class Emulation:
     def _state(self, tally: "Tally | None") -> State:
         """Return what a run needs to go on from here."""
         state = self._position.save() | (tally.state() if tally else {})
-        return state | {f"noc/{name}": part for name, part in self._noc.saved().items()}
+        return state | self._saved()
 
     def _resume(self, state: State, tally: "Tally | None") -> int:
         """Go to where a run was; return the frame to go on with."""
-        prefix = "noc/"
-        noc = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
         try:
             self._position = position(state, self.plan.network)
-            self._noc.restore(noc)
+            self._restore(state)
             if tally:
                 tally.resume(state)
         except (KeyError, ValueError, TypeError) as error:
@@ -167,7 +190,7 @@ class Emulation:
         self, progress: Progress, recorder: "Recorder | None", tally: "Tally | None", keeps: bool
     ) -> Frame:
         at, network, steps = self._position, self.plan.network, self.plan.steps
-        runs: list[WaveRun | HostRun] = []
+        runs: list[Any] = []
         before_pool: dict[str, NDArray[np.int16]] = {}
         tensors = dict(at.tensors)
         while at.step < len(steps):
@@ -175,12 +198,10 @@ class Emulation:
             tick = partial(progress, at.frame, step.name)
             tick()
             keep = runs.append if keeps else lambda run: None
-            if isinstance(step, MnfStep):
-                codes = self._run_waves(step, tick, recorder, keep)
-                if step.pool is not None:
-                    before_pool[step.layer.output] = codes
-            else:
+            if isinstance(step, HostStep):
                 self._run_host(step, recorder, keep)
+            else:
+                self._run_weighted(step, tick, recorder, keep, before_pool)
             at.step += 1
             tensors |= at.tensors
             self._forget()
@@ -195,35 +216,7 @@ class Emulation:
         results = tuple(at.results)
         return Frame(at.frame - 1, tuple(runs), results, tensors, before_pool, outputs)
 
-    def _run_waves(
-        self,
-        step: MnfStep,
-        tick: Callable[[], None],
-        recorder: "Recorder | None",
-        keep: Callable[[WaveRun], None],
-    ) -> NDArray[np.int16]:
-        """Run a layer on the PEs; return its codes before pooling."""
-        at = self._position
-        source = at.tensors[step.layer.inputs[0]]
-        layer = mnf.Layer(self.plan, step, self._noc, source, at.cycle, at.taken)
-        codes = np.zeros((step.shape.filters, *step.shape.window.ofmap), np.int16)
-        results, outputs = [], []
-        for run in layer.waves(tick):
-            results.append(of_wave(run))
-            outputs.append(run.output)
-            add_codes(codes, run)
-            keep(run)
-            if recorder:
-                recorder.add(at.frame, run, results[-1])
-            del run
-        at.taken, at.cycle = layer.taken, layer.cycle
-        at.tensors[step.output] = merged(outputs)
-        at.results.append(of_layer(results, layer.halo, layer.repeated))
-        return codes
-
-    def _run_host(
-        self, step: HostStep, recorder: "Recorder | None", keep: Callable[[HostRun], None]
-    ) -> None:
+    def _run_host(self, step: HostStep, recorder: "Recorder | None", keep: Keep) -> None:
         """Run a layer on the host unit, or convert at the network's edge."""
         at = self._position
         inputs = tuple(at.tensors[name] for name in step.layer.inputs if name in at.tensors)
@@ -233,12 +226,12 @@ class Emulation:
         elif step.is_real:
             at.real[step.output] = host.leave(self.plan, step, inputs[0].dense())
         else:
-            run = host.run_layer(self.plan, step, inputs, at.cycle)
+            run = self._host_run(step, inputs)
             at.cycle = run.cycle1
             at.tensors[step.output] = run.output
             keep(run)
             if not step.is_free:
-                at.results.append(of_host(run, self.plan.machine))
+                at.results.append(self._host_result(run))
                 if recorder:
                     recorder.add(at.frame, run, at.results[-1])
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..models import operators
 from .activations import Activations, as_input, stored
 from .plan import Plan
-from .steps import HostStep
+from .steps import AnyPlan, HostStep
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ def run_layer(plan: Plan, step: HostStep, inputs: tuple[Activations, ...], cycle
     return HostRun(step, cycle, end, inputs, output)
 
 
-def enter(plan: Plan, step: HostStep, values: NDArray[np.float32]) -> Activations:
+def enter(plan: AnyPlan, step: HostStep, values: NDArray[np.float32]) -> Activations:
     """Quantise the network's input and place it in storage, before cycle 0."""
     codes = operators.apply(plan.network, step.layer, values[None])[0]
     return as_input(plan.network.tensors[step.output], codes, plan.regions[step.output])
 
 
-def leave(plan: Plan, step: HostStep, codes: NDArray[np.int8]) -> NDArray[np.float32]:
+def leave(plan: AnyPlan, step: HostStep, codes: NDArray[np.int8]) -> NDArray[np.float32]:
     """Turn codes into an output of the network: real numbers."""
     result: NDArray[np.float32] = operators.apply(plan.network, step.layer, codes[None])[0]
     return result

@@ -1,18 +1,16 @@
-"""What a layer came to: cycles, slots, accesses, flits; of a wave, of waves, of the host unit."""
+"""What a layer came to: cycles, slots, accesses, flits."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..noc.iq_state import Stall
 from .activations import EVENT_BYTES
+from .description import Description
 from .energy import Activity
 from .host import HostRun
-from .latency import Latency, added, latency
-from .machine import Machine
-from .mnf import WaveRun
+from .latency import Latency, added
 from .slots import BUSY, Cause
 from .state import Kind, Memory
 
@@ -24,7 +22,7 @@ class LayerResult:
     Parameters
     ----------
     name, op : str
-    mode : {"mnf", "host"}
+    mode : {"mnf", "flexnn", "host"}
     frames : int
     cycles : int
     waves : int
@@ -124,57 +122,12 @@ class LayerResult:
         return Activity(self.bytes.sum(axis=0), self.slots.sum(axis=0), int(self.link_flits.sum()))
 
 
-def of_wave(run: WaveRun) -> LayerResult:
-    """Return the result of a wave of a layer on PEs, of one frame."""
-    columns = run.columns
-    a, b = run.wave.mapping.tile
-    return LayerResult(
-        name=run.step.name,
-        op=run.step.layer.op,
-        mode="mnf",
-        frames=1,
-        cycles=run.cycle1 - run.cycle0,
-        waves=1,
-        events=len(run.messages.event),
-        halo=0,
-        repeated=0,
-        active=len(run.inputs.flat),
-        inputs=run.inputs.tensor.size,
-        fired=len(run.output.flat),
-        tile="linear" if run.wave.mapping.is_linear else f"{a}x{b}",
-        slots=columns.slots,
-        counts=columns.counts,
-        bytes=columns.bytes,
-        link_flits=run.link_flits,
-        sent_flits=run.sent_flits,
-        stalls=run.stalls,
-        latency=latency(run),
-    )
-
-
-def of_layer(waves: Sequence[LayerResult], halo: int, repeated: int) -> LayerResult:
-    """Return the result of a layer of one frame from those of its waves."""
-    whole = waves[0]
-    for wave in waves[1:]:
-        whole = whole + wave
-    first = waves[0]
-    return replace(
-        whole,
-        frames=1,
-        waves=len(waves),
-        active=first.active,
-        inputs=first.inputs,
-        halo=halo,
-        repeated=repeated,
-    )
-
-
-def of_host(run: HostRun, machine: Machine) -> LayerResult:
+def of_host(run: HostRun, machine: Description) -> LayerResult:
     """Return the result of a layer on the host unit, of one frame."""
     cycles = run.cycle1 - run.cycle0
     slots = np.zeros((machine.n_pes, len(Cause)), np.int64)
-    slots[:, Cause.UNUSED] = cycles * machine.pe.multipliers
-    counts = np.zeros((machine.mesh.n_nodes, len(Memory), 2), np.int64)
+    slots[:, Cause.UNUSED] = cycles * machine.pe_multipliers
+    counts = np.zeros((machine.n_units, len(Memory), 2), np.int64)
     counts[0, Memory.STORAGE] = run.accesses
     return LayerResult(
         name=run.step.name,
@@ -193,8 +146,8 @@ def of_host(run: HostRun, machine: Machine) -> LayerResult:
         slots=slots,
         counts=counts,
         bytes=counts * EVENT_BYTES,
-        link_flits=np.zeros((machine.mesh.n_nodes, 5), np.int64),
-        sent_flits=np.zeros(machine.mesh.n_nodes, np.int64),
-        stalls=np.zeros((machine.mesh.n_nodes, len(Stall)), np.int64),
+        link_flits=np.zeros((machine.n_units, 5), np.int64),
+        sent_flits=np.zeros(machine.n_units, np.int64),
+        stalls=np.zeros((machine.n_units, len(Stall)), np.int64),
         latency=np.zeros((len(Kind), len(Latency)), np.int64),
     )

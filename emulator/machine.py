@@ -174,6 +174,11 @@ class Machine(Description):
         return self.pe.multipliers
 
     @property
+    def router_name(self) -> str:
+        """The router's name; of a description "own"."""
+        return self.noc.router_name
+
+    @property
     def flit_bits(self) -> int:
         """Bits of a flit."""
         return self.noc.flit_bits

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ..noc.network import Network as Interconnect
 from ..noc.router import Packets, make_packets
 from .activations import Activations, arrived, volume
+from .emulation import EngineError
 from .engine import SENTENCES, EngineStatus, advance
 from .fire import FireOrder, fire_order
 from .loading import Load, load
@@ -25,10 +26,6 @@ from .waves import Wave
 
 SLICE_CYCLES = 1 << 16
 """Cycles after which the engine comes back to Python, so that a run can be ended."""
-
-
-class EngineError(RuntimeError):
-    """A run that cannot go on; one sentence with layer and cycle."""
 
 
 @dataclass(frozen=True)

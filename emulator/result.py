@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from ..noc.iq_state import Stall
 from ..noc.topology import LOCAL, PORT_NAMES
+from .description import Description
 from .energy import energy
 from .latency import Latency, added, mean_latency
 from .layer_result import LayerResult
-from .machine import Machine
 from .messages import STORAGE_NODE
 from .slots import BUSY, Cause
 from .state import Kind, Memory
@@ -21,7 +21,7 @@ from .state import Kind, Memory
 class LayerTable(Sequence[LayerResult]):
     """The layers of a run, in network order."""
 
-    def __init__(self, layers: Sequence[LayerResult], machine: Machine) -> None:
+    def __init__(self, layers: Sequence[LayerResult], machine: Description) -> None:
         self._layers = tuple(layers)
         self._machine = machine
 
@@ -76,7 +76,7 @@ class LayerTable(Sequence[LayerResult]):
         return pd.DataFrame(self.records())
 
 
-def _record(layer: LayerResult, machine: Machine) -> dict[str, Any]:
+def _record(layer: LayerResult, machine: Description) -> dict[str, Any]:
     record: dict[str, Any] = {
         "name": layer.name,
         "op": layer.op,
@@ -118,7 +118,7 @@ class Result:
     ----------
     network, digest : str
         Name and digest of the network.
-    machine : Machine
+    machine : Machine or FlexMachine
     mode : str
     frames : int
     all_outputs : dict
@@ -132,7 +132,7 @@ class Result:
 
     network: str
     digest: str
-    machine: Machine
+    machine: Description
     mode: str
     frames: int
     all_outputs: dict[str, NDArray[Any]]

@@ -1,7 +1,7 @@
 """Runs a network on a machine: the call that users make, and what it keeps of the frames."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,30 @@ from .checkpoint import State, load_results, save_results
 from .emulation import Emulation, Frame, Progress
 from .inputs import entry
 from .layer_result import LayerResult
-from .machine import Machine, MachineError
-from .machine import machine as find_machine
+from .machine import AnyMachine, Machine
+from .modes import mode_and_machine
 from .result import LayerTable, Result
 
 if TYPE_CHECKING:
+    from .flexnn.descriptor import Descriptor
+    from .flexnn.plan import Search
     from .recorder import Recorder
 
-MODES = {"mnf": "multiply-and-fire: events in, threshold, events out"}
+
+def make_emulation(
+    network: Network,
+    machine: AnyMachine,
+    schedule: "Mapping[str, Descriptor] | None" = None,
+    search: "Search | None" = None,
+) -> Emulation:
+    """Return a network on a machine, ready to take frames; schedule and search of mode flexnn."""
+    if isinstance(machine, Machine):
+        from .mnf_emulation import MnfEmulation
+
+        return MnfEmulation(network, machine)
+    from .flexnn.emulation import FlexEmulation
+
+    return FlexEmulation(network, machine, schedule, search)
 
 
 class Tally:
@@ -80,13 +96,15 @@ class Tally:
 def run(
     network: Network | str | Path,
     images: Any = None,
-    machine: Machine | str | Path = "mnf-22nm",
-    mode: str = "mnf",
+    machine: AnyMachine | str | Path | None = None,
+    mode: str | None = None,
     progress: Progress | None = None,
     trace: str | Path | None = None,
     values: bool = False,
     resume: bool = False,
     force: bool = False,
+    schedule: "Mapping[str, Descriptor] | None" = None,
+    search: "Search | None" = None,
 ) -> Result:
     """Run a network on a machine.
 
@@ -96,9 +114,10 @@ def run(
     images : array [n, ...], optional
         Frames in the shape of the network's input; for a network of the zoo all its held-back
         images by default, for a synthetic one the image that it is calibrated on.
-    machine : Machine, preset name or path of a YAML file
-    mode : str
-        A name in `MODES`.
+    machine : Machine, FlexMachine, preset name or path of a YAML file, optional
+        By default the mode's, see `firemesh.emulator.modes`.
+    mode : str, optional
+        A name in `firemesh.emulator.modes.MODES`; by default the machine's.
     progress : callable, optional
         Called with frame number and layer name before each layer and now and then during it; may
         raise to end the run.
@@ -110,6 +129,10 @@ def run(
         Whether to go on from what an unfinished run left at ``trace``.
     force : bool
         Whether to replace what is at ``trace``.
+    schedule : mapping of layer name to Descriptor, optional
+        Of mode flexnn; descriptors of the other layers are searched.
+    search : Search, optional
+        Of mode flexnn: objective, dataflow, candidates that the engine counts.
 
     Returns
     -------
@@ -130,15 +153,14 @@ def run(
     >>> result.frames
     2
     """
-    if mode not in MODES:
-        raise MachineError(f"mode: must be one of {', '.join(MODES)}, got {mode!r}")
+    mode, described = mode_and_machine(mode, machine)
     net = network if isinstance(network, Network) else load(network)
     if images is None:
         if not entry(net):
             raise ModelError(f"images: network {net.name} brings none; pass an array of frames")
         images = zoo_images(net.name)[0]
     frames = check_inputs(net, images)
-    emulation = Emulation(net, find_machine(machine))
+    emulation = make_emulation(net, described, schedule, search)
     tally = Tally(emulation, mode)
     options = {"values": values, "resume": resume, "force": force}
     with recording(emulation, frames, mode, "firemesh.run", trace, **options) as recorder:

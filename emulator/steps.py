@@ -1,14 +1,18 @@
 """Steps of a network on a machine: layers on the PEs, with weights and waves, or on the host."""
 
 from bisect import bisect_right
+from collections.abc import Mapping as Named
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.network import Conv, Layer, Linear, MaxPool, Quantize, Reshape
+from ..models.network import Conv, Layer, Linear, MaxPool, Network, Quantize, Reshape
+from .description import Description
 from .machine import Machine
 from .mapping import Mapping
 from .rows import Rows, packed, weight_rows
@@ -163,3 +167,47 @@ class HostStep:
 
 
 Step = MnfStep | HostStep
+
+
+class AnyStep(Protocol):
+    """What is done for a layer, in either mode."""
+
+    @property
+    def layer(self) -> Layer:
+        """The layer."""
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+
+    @property
+    def output(self) -> str:
+        """Tensor that is stored."""
+
+
+class AnyPlan(Protocol):
+    """A network on a machine of either mode: what all of a run needs to know of its plan."""
+
+    @property
+    def network(self) -> Network:
+        """The network."""
+
+    @property
+    def machine(self) -> Description:
+        """The machine."""
+
+    @property
+    def steps(self) -> Sequence[AnyStep]:
+        """What is done one after another."""
+
+    @property
+    def regions(self) -> Named[str, int]:
+        """First byte of each stored tensor."""
+
+    @property
+    def storage_bytes(self) -> int:
+        """End of the highest region."""
+
+    @property
+    def load_cycles(self) -> int:
+        """Cycles in which the weights come in before cycle 0."""

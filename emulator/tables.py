@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +12,7 @@ from rich.text import Text
 from ..models.network import Conv, Linear, Network
 from .shape import weights
 from .slots import BUSY, LABELS, Cause
+from .state import Memory
 
 if TYPE_CHECKING:
     from .formats import TensorSizes
@@ -49,9 +51,7 @@ def _summary(result: "Result", accuracy: float | None) -> Table:
         ),
         ("energy", f"{si(energy_pj * 1e-12 / frames, 'J')} a frame ({result.machine.energy})"),
         ("power", si(result.power_mw * 1e-3, "W")),
-        ("network", _network(result)),
-        ("weights", _weights(result)),
-        ("storage", f"{si(result.storage_bytes, 'B')} for activations"),
+        *(_moved(result) if result.mode == "flexnn" else _of_mnf(result)),
     ]
     if accuracy is not None:
         rows.append(("accuracy", f"{100 * accuracy:.2f} % of these frames"))
@@ -60,9 +60,29 @@ def _summary(result: "Result", accuracy: float | None) -> Table:
     return table
 
 
+def _moved(result: "Result") -> list[tuple[str, str]]:
+    """Tell what DRAM, SRAM and VPEs take and give in mode flexnn."""
+    frames = max(result.frames, 1)
+    size = sum((layer.bytes.sum(axis=0) for layer in result.layers), np.zeros((len(Memory), 2)))
+    read, written = (si(float(n) / frames, "B") for n in size[Memory.DRAM])
+    taken = si(float(result.link_flits.sum()) * result.machine.flit_bits / 8 / frames, "B")
+    return [
+        ("DRAM", f"reads {read}, takes {written} a frame"),
+        ("distribution", f"{taken} a frame to, from and between VPEs"),
+    ]
+
+
+def _of_mnf(result: "Result") -> list[tuple[str, str]]:
+    return [
+        ("network", _network(result)),
+        ("weights", _weights(result)),
+        ("storage", f"{si(result.storage_bytes, 'B')} for activations"),
+    ]
+
+
 def _network(result: "Result") -> str:
     """Tell of the router, packets' latency, and storage's ports."""
-    noc, router = result.noc, result.machine.noc.router_name
+    noc, router = result.noc, result.machine.router_name
     return (
         f"{router} routers, {noc['mean_latency_cycles']:.1f} cycles a packet; storage sends "
         f"{noc['storage_sends']:.2f}, takes {noc['storage_takes']:.2f} flits a cycle"
@@ -124,8 +144,11 @@ def _layers(result: "Result") -> Table:
     """Return a row for each layer; where layers run in waves these take the place of ``fired``."""
     is_cut = any(layer.waves > 1 for layer in result.layers)
     is_large = any(layer.events >= 1e5 * layer.frames for layer in result.layers)
-    numbers = ("cycles", "events", "dens", "waves" if is_cut else "fired", "util.")
-    table = plain_table("Layers, a frame", ("layer", "tile"), (*numbers, "lost most to", "energy"))
+    is_flexnn = result.mode == "flexnn"
+    cut = "rounds" if is_flexnn else "waves" if is_cut else "fired"
+    numbers = ("cycles", "pairs" if is_flexnn else "events", "dens", cut, "util.")
+    left = ("layer", "schedule" if is_flexnn else "tile")
+    table = plain_table("Layers, a frame", left, (*numbers, "lost most to", "energy"))
     for layer, record in zip(result.layers, result.layers.records(), strict=True):
         lost = max((c for c in Cause if c not in BUSY), key=layer.cause)
         joule = sum(v for k, v in record.items() if k.endswith("_pj")) * 1e-12
@@ -135,7 +158,9 @@ def _layers(result: "Result") -> Table:
             f"{layer.cycles / layer.frames:,.0f}",
             _count(layer.events / layer.frames, is_large),
             f"{layer.density:.2f}".lstrip("0"),
-            str(layer.waves) if is_cut else _count(layer.fired / layer.frames, is_large),
+            f"{layer.waves:,}"
+            if is_cut or is_flexnn
+            else _count(layer.fired / layer.frames, is_large),
             percent(layer.utilization),
             f"{LABELS[lost]} {100 * layer.cause(lost):.0f}%",
             si(joule / layer.frames, "J", 3),

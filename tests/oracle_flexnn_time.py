@@ -49,6 +49,15 @@ def domains_of(used: list[int], columns: int, barrier: str) -> list[list[int]]:
     return [used]
 
 
+def set_drained(this: Round, previous: Round, port_is_free: int | None):
+    """Set when the results of `this` leave, after those of `previous`."""
+    if this.drain == 0:
+        this.drained = previous.drained
+    else:
+        this.leave = max(this.finished, previous.drained, port_is_free or 0)
+        this.drained = this.leave + this.drain
+
+
 def set_times(rounds: list[Round], jobs, domains, overhead: int, has_shared_port: bool):
     """Set the times of `rounds`; return filled[t], and the cycle in which the last job begins.
 
@@ -83,17 +92,16 @@ def set_times(rounds: list[Round], jobs, domains, overhead: int, has_shared_port
                 waits.append(rounds[this.reloads].drained)
             this.begin = max(waits)
             this.loaded = this.begin + this.load
+        if r >= 1:
+            port_is_free = this.loaded if has_shared_port and this.load > 0 else None
+            set_drained(previous, second, port_is_free)
         for number, vpes in enumerate(domains):
             start = max(previous.end[number], this.loaded, second.drained)
             slowest = max(this.compute[v] or 0 for v in vpes)
             this.start.append(start)
             this.end.append(start + slowest + overhead)
         this.begun, this.finished = max(this.start), max(this.end)
-        if this.drain == 0:
-            this.drained = previous.drained
-        else:
-            this.leave = max(this.finished, previous.drained)
-            this.drained = this.leave + this.drain
+    set_drained(this, previous, None)
     return filled, max(filled[-1], this.drained, this.finished)
 
 

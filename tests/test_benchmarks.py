@@ -12,8 +12,8 @@ import onnxruntime
 import pytest
 
 import firemesh
-from firemesh.emulator.emulation import Emulation
 from firemesh.emulator.machine import machine
+from firemesh.emulator.mnf_emulation import MnfEmulation
 from firemesh.emulator.run import Tally, recording
 from firemesh.models.network import Conv, Network, Tensor
 from firemesh.models.prune import prune_rows
@@ -60,7 +60,7 @@ def conv3_2():
 @pytest.mark.benchmark(group="layer")
 def test_a_layer_of_vgg_size(benchmark):
     network, codes = conv3_2()
-    emulation = Emulation(network, machine("mnf-22nm"))
+    emulation = MnfEmulation(network, machine("mnf-22nm"))
     list(emulation.frames(codes))
     before = emulation.cycle
     (frame,) = benchmark.pedantic(lambda: list(emulation.frames(codes)), rounds=3)
@@ -103,7 +103,7 @@ def test_all_images_of_the_zoo(benchmark, name):
 
 def traced(network, codes, path):
     """Run one frame; return seconds, with a trace where there is a path."""
-    emulation = Emulation(network, machine("mnf-22nm"))
+    emulation = MnfEmulation(network, machine("mnf-22nm"))
     tally = Tally(emulation, "mnf")
     start = time.perf_counter()
     with recording(emulation, codes, "mnf", "benchmark", path, force=True) as recorder:

@@ -15,9 +15,9 @@ from test_emulator_oracle import stored_input
 import firemesh
 from firemesh.emulator import mnf
 from firemesh.emulator.activations import Activations
-from firemesh.emulator.emulation import Emulation
 from firemesh.emulator.interconnect import interconnect
 from firemesh.emulator.machine import machine
+from firemesh.emulator.mnf_emulation import MnfEmulation
 from firemesh.emulator.slots import Cause
 from firemesh.emulator.state import Kind, Memory
 from firemesh.models.network import Linear
@@ -42,7 +42,7 @@ def expected(case):
 
 def digits_runs(name="digits", frames=2, **changes):
     """Yield (plan, layer run) of each MNF layer of the first frames."""
-    emulation = Emulation(firemesh.load(name), machine("mnf-22nm").replace(**changes))
+    emulation = MnfEmulation(firemesh.load(name), machine("mnf-22nm").replace(**changes))
     for frame in emulation.frames(firemesh.images(name, frames)[0]):
         for layer in frame.runs:
             if isinstance(layer, mnf.WaveRun):
@@ -202,7 +202,7 @@ def test_packets_that_overtake_each_other_change_no_result(case, seed):
 def test_an_end_of_data_that_overtakes_its_events_is_borne():
     """The law above is about something: ends do arrive before events."""
     overtaken = 0
-    emulation = Emulation(firemesh.load("digits"), machine("mnf-22nm"))
+    emulation = MnfEmulation(firemesh.load("digits"), machine("mnf-22nm"))
     emulation._noc = shuffling(4, 3, 1)
     images = firemesh.images("digits", 2)[0]
     outputs = []
@@ -249,7 +249,7 @@ def test_column_tables_that_fill_up_are_grown_without_a_trace(monkeypatch):
 
 
 def test_a_network_that_stops_is_reported():
-    emulation = Emulation(firemesh.load("digits"), machine("mnf-22nm"))
+    emulation = MnfEmulation(firemesh.load("digits"), machine("mnf-22nm"))
     emulation._noc.state.credits[:] = 0
     with pytest.raises(mnf.EngineError, match="layer conv1, cycle .*wedged"):
         list(emulation.frames(firemesh.images("digits", 1)[0]))

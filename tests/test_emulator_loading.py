@@ -15,8 +15,8 @@ from test_traces_oracle import expanded
 
 import firemesh
 from firemesh.emulator.check import differences
-from firemesh.emulator.emulation import Emulation
 from firemesh.emulator.mnf import WaveRun
+from firemesh.emulator.mnf_emulation import MnfEmulation
 from firemesh.emulator.plan import make_plan
 from firemesh.emulator.recorder import Recorder
 from firemesh.emulator.slots import Cause
@@ -56,7 +56,7 @@ def machines(draw, routers=("simple", "simple", "P4", "P2")):
 
 def run_frames(network, on, codes):
     """Return the plan, and of each frame the frame and its runs on PEs."""
-    emulation = Emulation(network, on)
+    emulation = MnfEmulation(network, on)
     found = []
     for frame in emulation.frames(codes):
         found.append((frame, [run for run in frame.runs if isinstance(run, WaveRun)]))

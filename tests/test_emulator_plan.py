@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import firemesh
 from firemesh.emulator import mnf
-from firemesh.emulator.emulation import Emulation
 from firemesh.emulator.machine import machine
 from firemesh.emulator.mapping import MappingError
+from firemesh.emulator.mnf_emulation import MnfEmulation
 from firemesh.emulator.plan import make_plan
 from firemesh.models.network import (
     Add,
@@ -158,7 +158,7 @@ def test_an_emulation_that_was_ended_inside_a_frame_says_so():
         if layer == "conv2":
             raise EndedError
 
-    emulation = Emulation(firemesh.load("digits"), machine("mnf-22nm"))
+    emulation = MnfEmulation(firemesh.load("digits"), machine("mnf-22nm"))
     images = firemesh.images("digits", 2)[0]
     with pytest.raises(EndedError):
         list(emulation.frames(images, end))

@@ -12,10 +12,10 @@ import pytest
 
 import firemesh
 from firemesh.emulator.check import differences
-from firemesh.emulator.emulation import Emulation
 from firemesh.emulator.host import HostRun
 from firemesh.emulator.machine import MachineError
 from firemesh.emulator.mapping import MappingError
+from firemesh.emulator.mnf_emulation import MnfEmulation
 from firemesh.emulator.run import Tally
 from firemesh.emulator.slots import BUSY, Cause
 from firemesh.emulator.state import Memory
@@ -35,7 +35,7 @@ def result():
 
 def run_exactly(network, images, machine):
     """Run frames, compare every tensor with the reference; return the frames and the result."""
-    emulation = Emulation(network, machine)
+    emulation = MnfEmulation(network, machine)
     tally = Tally(emulation, "mnf")
     frames = []
     for frame in emulation.frames(images):
@@ -152,7 +152,7 @@ def test_thresholds_of_layers_are_the_references_and_others_have_the_machines(na
     result = firemesh.run(network, images, on)
     wanted = reference.forward(network, images, lambda layer: of_layer.get(layer, 5))
     assert (result.outputs == wanted[network.outputs[0]]).all()
-    for frame in Emulation(network, on).frames(images):
+    for frame in MnfEmulation(network, on).frames(images):
         compared, wrong = differences(network, frame, images[frame.number], on.threshold_of)
         assert wrong == [] and compared > 0
     if "conv1" in of_layer:  # the same image comes in
@@ -348,7 +348,7 @@ def test_totals_are_the_sums_of_the_layers(result):
 
 def test_load_cycles_are_the_stored_rows_in_flits(result):
     network, machine = firemesh.load("digits"), firemesh.machine("mnf-22nm")
-    plan = Emulation(network, machine).plan
+    plan = MnfEmulation(network, machine).plan
     steps = [step for step in plan.steps if isinstance(step, MnfStep)]
     blocks = [block for step in steps for block in step.blocks]
     rows = sum(len(block.rows().weight) for block in blocks)

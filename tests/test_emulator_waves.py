@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from small_mappings import mappings, network_of
 
 import firemesh
-from firemesh.emulator.emulation import Emulation
 from firemesh.emulator.latency import Latency
 from firemesh.emulator.layer_result import LayerResult, of_wave
 from firemesh.emulator.mapping import candidates
 from firemesh.emulator.mnf import WaveRun
+from firemesh.emulator.mnf_emulation import MnfEmulation
 from firemesh.emulator.rows import packed, row_counts, weight_rows
 from firemesh.emulator.shape import ConvShape, Pool, weights
 from firemesh.emulator.steps import Residency
@@ -224,7 +224,7 @@ def test_blocks_hold_every_filter_group_and_channel_once_and_fit_the_weight_sram
 
 def frames_of(network, on, codes):
     """Return emulation, runs on PEs and frame of one frame."""
-    emulation = Emulation(network, on)
+    emulation = MnfEmulation(network, on)
     (frame,) = emulation.frames(codes)
     return emulation, [run for run in frame.runs if isinstance(run, WaveRun)], frame
 

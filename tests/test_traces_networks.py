@@ -10,8 +10,8 @@ from column_accesses import accesses as column_accesses
 from test_traces_oracle import expanded
 
 import firemesh
-from firemesh.emulator.emulation import Emulation
 from firemesh.emulator.mnf import WaveRun
+from firemesh.emulator.mnf_emulation import MnfEmulation
 from firemesh.emulator.recorder import Recorder
 from firemesh.emulator.run import Tally, recording
 from firemesh.traces import writer
@@ -33,7 +33,7 @@ def random_network(seed, tmp_path):
 
 def record(network, images, described, path, **options):
     """Run with a trace; return frames and result."""
-    emulation = Emulation(network, described)
+    emulation = MnfEmulation(network, described)
     tally, frames = Tally(emulation, "mnf"), []
     with recording(emulation, images, "mnf", "test", path, **options) as recorder:
         for frame in emulation.frames(images, None, recorder, tally):

@@ -1,6 +1,6 @@
 """Descriptors: how a layer is cut into rounds, as a frozen value that round-trips to YAML.
 
-Source: H. Kung et al., "FlexNN" (schedule descriptors); fields of `docs/flexnn-cycles.md`, section 2.
+Source: "FlexNN", arXiv 2403.09026 (schedule descriptors); `docs/flexnn-cycles.md`, section 2.
 """
 
 from collections.abc import Mapping

@@ -70,6 +70,8 @@ class LayerRun:
     slots : int64[v, causes]
     counts, bytes : int64[1 + v, memories, 2]
         Accesses and bytes, read and written, of storage and of each VPE.
+    taken : int64[v]
+        Bytes that each VPE takes from the distribution network.
     loads : int64[n_rounds, len(Load)]
     marks : int64[n_rounds, len(Mark)]
         Cycles from the layer's first on.
@@ -87,6 +89,7 @@ class LayerRun:
     slots: Ints
     counts: Ints
     bytes: Ints
+    taken: Ints
     loads: Ints
     marks: Ints
     filled: Ints
@@ -98,6 +101,13 @@ class LayerRun:
     def pairs(self) -> int:
         """Pairs that were multiplied."""
         return int(self.slots[:, [Cause.EXECUTED, Cause.INEFFECTUAL]].sum())
+
+    @property
+    def hops(self) -> int:
+        """Bytes that units take, and those of psums that go to a neighbour to be added."""
+        points, drained = self.loads[:, [Load.POINTS, Load.DRAINED]].sum(axis=0)
+        added = 4 * (self.layer.wires.reduced - 1) * int(points)
+        return int(self.taken.sum()) + int(drained) + added
 
     @property
     def n_rounds(self) -> int:
@@ -170,6 +180,7 @@ class _Counters:
         self.slots = np.zeros((n_vpes, len(Cause)), np.int64)
         self.count = np.zeros((n_vpes, len(Memory), 2), np.int64)
         self.size = np.zeros_like(self.count)
+        self.taken = np.zeros(n_vpes, np.int64)
 
 
 def run_layer(
@@ -246,7 +257,19 @@ def run_layer(
     slots[is_unused, Cause.UNUSED] = cycles * machine.array.lanes
     counts, size = _all_counters(layer, counters, loads, found)
     return LayerRun(
-        layer, psum, cycles, slots, counts, size, loads, marks, filled, found, start, domain
+        layer,
+        psum,
+        cycles,
+        slots,
+        counts,
+        size,
+        counters.taken,
+        loads,
+        marks,
+        filled,
+        found,
+        start,
+        domain,
     )
 
 
@@ -272,9 +295,9 @@ def _work(
         transfers(
             layer.wires, x, rounds.low, rounds.high, what.what, what.leaves,
             4 * machine.sdn.drain_bytes, box, row, row.copy(), pair, counters.count,
-            counters.size, loads, no_spans,
+            counters.size, counters.taken, loads, no_spans,
         )  # fmt: skip
-        _cycles(layer, rounds, what.leaves, loads)
+        _cycles(layer, loads)
         taken = np.zeros((n, n_domains), np.int32)
         compute(
             shape, x, held, rounds.low, rounds.high, what.what, box, pair, own, psum,
@@ -292,13 +315,12 @@ def _of_blocks(cut: Cut, rounds: Rounds) -> Ints:
     return number
 
 
-def _cycles(layer: Layer, rounds: Rounds, leaves: NDArray[np.uint8], loads: Ints) -> None:
+def _cycles(layer: Layer, loads: Ints) -> None:
     """Tell the cycles of loads and drains from their bytes."""
     sram, sdn = layer.machine.sram, layer.machine.sdn
     read = (-(-loads[:, [Load.IF, Load.FL, Load.PSUM]] // sram.read_bytes)).sum(axis=1)
     loads[:, Load.CYCLES] = np.maximum(read, -(-loads[:, Load.COLUMN] // sdn.column_bytes))
-    size = loads[:, Load.DRAINED]
-    points = size // np.maximum(leaves, 1)
+    size, points = loads[:, Load.DRAINED], loads[:, Load.POINTS]
     if layer.wires.reduced > 1:
         tree = layer.wires.depth - (-points // sdn.reduced_per_cycle)
         loads[:, Load.TREE] = np.where(size > 0, tree, 0)

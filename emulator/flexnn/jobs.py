@@ -135,4 +135,3 @@ def jobs(loops: Loops, machine: FlexMachine, x: Operands, y: NDArray[np.bool_]) 
     cycles = (-(-read // width)).sum(axis=1)
     cycles += np.array([int((-(-part // width)).sum()) for part in written])
     return Jobs(read, written, left, cycles)
-

@@ -120,6 +120,11 @@ class FlexMachine(Description):
         return self.array.lanes
 
     @property
+    def router_name(self) -> str:
+        """The router's name; "bus" on buses."""
+        return self.noc.router_name if self.sdn.kind == "mesh" else "bus"
+
+    @property
     def flit_bits(self) -> int:
         """Bits of a flit; on buses a byte is counted as one."""
         return self.noc.flit_bits if self.sdn.kind == "mesh" else 8

@@ -97,6 +97,8 @@ def _drain(c: Course, marks: Array, spilled: Array, r: int) -> None:
     """Tell when a round's results have left."""
     before = marks[r - 1, Mark.DRAINED] if r > 0 else 0
     leave = max(marks[r, Mark.FINISHED], before)
+    if c.is_shared != 0 and r + 1 < len(c.load) and c.load[r + 1] > 0:
+        leave = max(leave, marks[r + 1, Mark.LOADED])
     marks[r, Mark.LEAVE] = leave
     marks[r, Mark.DRAINED] = leave + c.drain[r] if c.drain[r] > 0 else before
     if c.spills[r] != 0:
@@ -106,7 +108,7 @@ def _drain(c: Course, marks: Array, spilled: Array, r: int) -> None:
 @kernel
 def _start(c: Course, marks: Array, filled: Array, end: Array, waits: Array, d: int, r: int) -> int:
     """Return when a domain begins a round; count what it waited for."""
-    at = end[d]
+    at: int = end[d]
     loaded = marks[r, Mark.LOADED]
     if loaded > at:
         if r > 0:
@@ -163,7 +165,7 @@ def run_rounds(
     _drain(c, marks, spilled, n - 1)
     finished, drained = marks[n - 1, Mark.FINISHED], marks[n - 1, Mark.DRAINED]
     last = len(c.job) - 1
-    cycles = max(filled[last - 1], drained, finished) + c.job[last]
+    cycles: int = max(filled[last - 1], drained, finished) + c.job[last]
     filled[last] = cycles
     for d in range(domains):
         at = _wait(waits, d, Cause.BARRIER, end[d], finished)

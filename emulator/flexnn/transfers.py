@@ -34,8 +34,8 @@ class Load(IntEnum):
     """Cycles of the reduction over VPEs."""
     DRAIN = 7
     """Cycles in all of the drain."""
-    HOPS = 8
-    """Bytes that VPEs take."""
+    POINTS = 8
+    """Points that leave."""
 
 
 class Wires(NamedTuple):
@@ -86,7 +86,8 @@ def wires(cut: Cut, machine: FlexMachine, found: Places) -> Wires:
 
 @kernel
 def _corner(sums: Array, b: int, c: int, d: int, nb: int, nc: int, nd: int, a: int) -> int:
-    return sums[((a * nb + b) * nc + c) * nd + d]
+    found: int = sums[((a * nb + b) * nc + c) * nd + d]
+    return found
 
 
 @kernel
@@ -169,7 +170,8 @@ def fl_box(sizes: Array, x: Operands, box: Array, out: Array) -> None:
 
 @kernel
 def _bytes(found: Array, is_compressed: int) -> int:
-    return found[1] + (found[0] + 7) // 8 if is_compressed != 0 else found[0]
+    size: int = found[1] + (found[0] + 7) // 8 if is_compressed != 0 else found[0]
+    return size
 
 
 @kernel
@@ -246,8 +248,8 @@ def _column_bytes(w: Wires, x: Operands, what: Array, box: Array, found: Array, 
 @outer_kernel
 def transfers(
     w: Wires, x: Operands, low: Array, high: Array, what: Array, leaves: Array, drain_word: int,
-    box: Array, width: Array, step: Array, found: Array, count: Array, size: Array, out: Array,
-    spans: Array,
+    box: Array, width: Array, step: Array, found: Array, count: Array, size: Array, taken: Array,
+    out: Array, spans: Array,
 ) -> None:  # fmt: skip
     """Tell what each round loads and drains; count what VPEs write and give back.
 
@@ -267,12 +269,13 @@ def transfers(
         Room to work in.
     count, size : int64[v, memories, 2]
         Accesses and bytes of each VPE; changed.
+    taken : int64[v]
+        Bytes that each VPE takes; changed.
     out : int64[n, len(Load)]
-        Result, `Load.IF` to `Load.COLUMN`, `Load.DRAINED` and `Load.HOPS`.
+        Result, but for cycles.
     spans : int64[n, v, 6] or [0, 0, 0]
         Bytes that each VPE writes (IF, its bitmap, FL, its bitmap, psums) and gives back.
     """
-    ones = w.row_parts
     for r in range(len(low)):
         is_loaded = what[r, 0] != 0 or what[r, 1] != 0 or what[r, 2] != 0
         for d in range(8):
@@ -287,15 +290,16 @@ def transfers(
         if what[r, 2] != 0:
             out[r, Load.PSUM] = 4 * points
         out[r, Load.DRAINED] = leaves[r] * points
+        out[r, Load.POINTS] = points if leaves[r] != 0 else 0
         if is_loaded:
             for d in range(8):
-                step[d] = width[d] = w.block[d] * ones[d]
+                step[d] = width[d] = w.block[d] * w.row_parts[d]
             for j in range(len(w.column)):
                 if w.is_column_used[j] == 0:
                     continue
                 if not _ranges(low[r], high[r], w.column[j], step, width, box):
-                    taken = _column_bytes(w, x, what[r], box, found, j)
-                    out[r, Load.COLUMN] = max(out[r, Load.COLUMN], taken)
+                    entering = _column_bytes(w, x, what[r], box, found, j)
+                    out[r, Load.COLUMN] = max(out[r, Load.COLUMN], entering)
         for v in range(len(w.vpe)):
             if w.is_used[v] == 0 or (not is_loaded and leaves[r] == 0):
                 continue
@@ -308,6 +312,4 @@ def transfers(
                     spans[r, v, 5] = data
             if is_loaded and has_work:
                 of_vpe = spans[r] if len(spans) > 0 else spans[:0, 0]
-                out[r, Load.HOPS] += _vpe_writes(
-                    w, x, what[r], box, found, v, count, size, of_vpe
-                )
+                taken[v] += _vpe_writes(w, x, what[r], box, found, v, count, size, of_vpe)

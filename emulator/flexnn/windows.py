@@ -114,7 +114,7 @@ def _take(words: Array, first: int, bit: int, n: int) -> int:
     """Return ``n`` bits, at most 64, of a row of words."""
     at = first + (bit >> 6)
     shift = bit & 63
-    found = words[at]
+    found: int = words[at]
     if shift > 0:
         found = (found >> shift) & ((1 << (64 - shift)) - 1)
         if shift + n > 64:

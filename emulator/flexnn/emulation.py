@@ -1,0 +1,142 @@
+"""A network on a machine of mode flexnn."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...models import operators
+from ...models.network import Network
+from ..activations import Activations, stored
+from ..checkpoint import State
+from ..emulation import Emulation, Keep
+from ..host import HostRun
+from ..layer_result import LayerResult, of_host
+from ..shape import weights
+from ..state import Memory
+from ..steps import HostStep
+from .choice import choose
+from .descriptor import Descriptor
+from .machine import FlexMachine
+from .plan import FlexPlan, FlexStep, Search, make_flex_plan
+from .run import ORDER, of_flex, operand, run_step
+
+if TYPE_CHECKING:
+    from ..recorder import Recorder
+
+CHOSEN = "flexnn/descriptors"
+
+
+class FlexEmulation(Emulation):
+    """A network on a machine of mode flexnn, ready to take frames.
+
+    Parameters
+    ----------
+    network : Network
+    machine : FlexMachine
+    schedule : mapping of layer name to Descriptor, optional
+        The other layers' descriptors are searched when the first frame reaches them, and kept.
+    search : Search, optional
+
+    Attributes
+    ----------
+    descriptors : dict
+        Of the layers so far.
+
+    Raises
+    ------
+    MachineError
+        When a descriptor breaks a rule, or the energy table is unknown.
+    """
+
+    plan: FlexPlan
+
+    def __init__(
+        self,
+        network: Network,
+        machine: FlexMachine,
+        schedule: Mapping[str, Descriptor] | None = None,
+        search: Search | None = None,
+    ) -> None:
+        super().__init__(make_flex_plan(network, machine, schedule, search))
+        steps = [step for step in self.plan.steps if isinstance(step, FlexStep)]
+        self.descriptors = {step.name: step.given for step in steps if step.given is not None}
+
+    def _saved(self) -> State:
+        trees = {
+            name: found.model_dump(mode="json", by_alias=True)
+            for name, found in self.descriptors.items()
+        }
+        return {CHOSEN: np.array(json.dumps(trees))}
+
+    def _restore(self, state: State) -> None:
+        trees = json.loads(str(state[CHOSEN]))
+        self.descriptors = {name: Descriptor.parse(tree, name) for name, tree in trees.items()}
+
+    def _descriptor(
+        self, step: FlexStep, inputs: Activations, tick: Callable[[], None]
+    ) -> Descriptor:
+        """Return a layer's descriptor; search it where it has none yet."""
+        if step.name not in self.descriptors:
+            plan = self.plan
+            self.descriptors[step.name] = choose(
+                step.dims, plan.machine, operand(inputs), weights(step.layer), plan.search, tick
+            )
+        return self.descriptors[step.name]
+
+    def _run_weighted(
+        self,
+        step: FlexStep,
+        tick: Callable[[], None],
+        recorder: "Recorder | None",
+        keep: Keep,
+        before_pool: dict[str, NDArray[np.int16]],
+    ) -> None:
+        """Run a layer on the array."""
+        at, plan = self._position, self.plan
+        inputs = at.tensors[step.layer.inputs[0]]
+        run = run_step(
+            step, self._descriptor(step, inputs, tick), plan.machine, inputs,
+            plan.network.tensors[step.output], plan.regions[step.output], at.cycle,
+            recorder is not None, tick,
+        )  # fmt: skip
+        at.cycle = run.cycle1
+        at.tensors[step.output] = run.output
+        at.results.append(of_flex(run, plan.machine))
+        keep(run)
+        if recorder:
+            recorder.add(at.frame, run, at.results[-1])
+
+    def _host_run(self, step: HostStep, inputs: tuple[Activations, ...]) -> HostRun:
+        """Run a layer on the host unit, which reads and writes DRAM at its width."""
+        tensor, cycle = self.plan.network.tensors[step.output], self._position.cycle
+        if step.is_free:
+            return HostRun(step, cycle, cycle, inputs, inputs[0].renamed(tensor))
+        arrays = [part.dense()[None] for part in inputs]
+        codes = operators.apply(self.plan.network, step.layer, *arrays)[0]
+        output = stored(tensor, codes, ORDER, self.plan.regions[step.output])
+        end = cycle + sum(self._words(part) for part in (*inputs, output))
+        return HostRun(step, cycle, end, inputs, output)
+
+    def _words(self, part: Activations) -> int:
+        return -(-self._bytes(part) // self.plan.machine.dram.bytes_per_cycle)
+
+    def _bytes(self, part: Activations) -> int:
+        """Return the bytes of a tensor in DRAM: bitmap and non-zeros where that pays."""
+        sparsity, size = self.plan.machine.sparsity, part.tensor.size
+        may_skip = {"activation", "both"} & set(sparsity.modes)
+        if may_skip and len(part.flat) < sparsity.pays_below * size:
+            return len(part.flat) + -(-size // 8)
+        return size
+
+    def _host_result(self, run: HostRun) -> LayerResult:
+        result = of_host(run, self.plan.machine)
+        counts, size = np.zeros_like(result.counts), np.zeros_like(result.bytes)
+        if not run.step.is_free:
+            for op, parts in enumerate((run.inputs, (run.output,))):
+                counts[0, Memory.DRAM, op] = sum(self._words(part) for part in parts)
+                size[0, Memory.DRAM, op] = sum(self._bytes(part) for part in parts)
+        result.counts[:], result.bytes[:] = counts, size
+        return result

@@ -1,0 +1,130 @@
+"""A network on a FlexNN machine: which layers run on the array, and with which descriptors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...models.network import Conv, Linear, Network
+from ..description import MachineError
+from ..regions import place
+from ..steps import HostStep
+from .descriptor import Descriptor
+from .dims import LayerDims, layer_dims
+from .machine import FlexMachine
+from .rules import check
+
+
+@dataclass(frozen=True)
+class FlexStep:
+    """A weighted layer on the array.
+
+    Parameters
+    ----------
+    layer : Conv or Linear
+    dims : LayerDims
+    given : Descriptor or None
+        None where one is searched when the layer's activations are known.
+    """
+
+    layer: Conv | Linear
+    dims: LayerDims
+    given: Descriptor | None
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+        return self.layer.name
+
+    @property
+    def output(self) -> str:
+        """Tensor that is stored."""
+        return self.layer.output
+
+
+@dataclass(frozen=True)
+class Search:
+    """How descriptors are searched that are not given.
+
+    Parameters
+    ----------
+    objective : {"cycles", "energy", "edp"}
+    dataflow : str or None
+        A fixed one; None for any.
+    keep : int
+        Best estimates that the engine counts, beside each fixed dataflow's best; 0 takes the best
+        estimate uncounted.
+    """
+
+    objective: str = "cycles"
+    dataflow: str | None = None
+    keep: int = 8
+
+
+@dataclass(frozen=True)
+class FlexPlan:
+    """A network on a FlexNN machine.
+
+    Parameters
+    ----------
+    network : Network
+    machine : FlexMachine
+    steps : tuple of FlexStep or HostStep
+    regions : dict
+        First byte in DRAM of each stored tensor.
+    storage_bytes : int
+        End of the highest region.
+    search : Search
+    load_cycles : int
+        0: weights come from DRAM in each frame.
+    """
+
+    network: Network
+    machine: FlexMachine
+    steps: tuple[FlexStep | HostStep, ...]
+    regions: dict[str, int]
+    storage_bytes: int
+    search: Search
+    load_cycles: int = 0
+
+
+def make_flex_plan(
+    network: Network,
+    machine: FlexMachine,
+    schedule: Mapping[str, Descriptor] | None = None,
+    search: Search | None = None,
+) -> FlexPlan:
+    """Plan a network on a FlexNN machine.
+
+    Parameters
+    ----------
+    network : Network
+    machine : FlexMachine
+    schedule : mapping of layer name to Descriptor, optional
+        Descriptors of layers; the others' are searched.
+    search : Search, optional
+
+    Raises
+    ------
+    MachineError
+        When a descriptor is of an unknown layer or breaks a rule.
+    """
+    given = dict(schedule or {})
+    steps: list[FlexStep | HostStep] = []
+    for layer in network.layers:
+        if isinstance(layer, Conv | Linear):
+            dims = layer_dims(network, layer)
+            descriptor = given.pop(layer.name, None)
+            if descriptor is not None:
+                check(descriptor, dims, machine, f"schedule: {layer.name}")
+            steps.append(FlexStep(layer, dims, descriptor))
+        else:
+            steps.append(HostStep(layer, not network.tensors[layer.output].is_code))
+    if given:
+        known = [step.name for step in steps if isinstance(step, FlexStep)]
+        raise MachineError(
+            f"schedule: {next(iter(given))} is no layer with weights of network {network.name}; "
+            f"those are {', '.join(known)}"
+        )
+    regions, top = place(network, steps)
+    return FlexPlan(
+        network, machine, tuple(steps), regions, top, Search() if search is None else search
+    )

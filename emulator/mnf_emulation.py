@@ -1,0 +1,91 @@
+"""A network on a machine of mode mnf."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..models.network import Network
+from . import host, mnf
+from .activations import Activations, merged
+from .checkpoint import State
+from .emulation import Emulation, Keep
+from .host import HostRun
+from .interconnect import interconnect
+from .layer_result import LayerResult, of_host
+from .machine import Machine
+from .mnf import add_codes
+from .plan import Plan, make_plan
+from .steps import HostStep, MnfStep
+from .wave_result import of_layer, of_wave
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+NOC = "noc/"
+
+
+class MnfEmulation(Emulation):
+    """A network on a machine of mode mnf, ready to take frames.
+
+    Parameters
+    ----------
+    network : Network
+    machine : Machine
+
+    Raises
+    ------
+    MappingError
+        When the network does not fit.
+    MachineError
+        When the energy table is unknown.
+    """
+
+    plan: Plan
+
+    def __init__(self, network: Network, machine: Machine) -> None:
+        super().__init__(make_plan(network, machine))
+        self._noc = interconnect(machine)
+
+    def _saved(self) -> State:
+        return {f"{NOC}{name}": part for name, part in self._noc.saved().items()}
+
+    def _restore(self, state: State) -> None:
+        self._noc.restore(
+            {key.removeprefix(NOC): part for key, part in state.items() if key.startswith(NOC)}
+        )
+
+    def _run_weighted(
+        self,
+        step: MnfStep,
+        tick: Callable[[], None],
+        recorder: "Recorder | None",
+        keep: Keep,
+        before_pool: dict[str, NDArray[np.int16]],
+    ) -> None:
+        """Run a layer on the PEs, wave by wave."""
+        at = self._position
+        source = at.tensors[step.layer.inputs[0]]
+        layer = mnf.Layer(self.plan, step, self._noc, source, at.cycle, at.taken)
+        codes = np.zeros((step.shape.filters, *step.shape.window.ofmap), np.int16)
+        results, outputs = [], []
+        for run in layer.waves(tick):
+            results.append(of_wave(run))
+            outputs.append(run.output)
+            add_codes(codes, run)
+            keep(run)
+            if recorder:
+                recorder.add(at.frame, run, results[-1])
+            del run
+        at.taken, at.cycle = layer.taken, layer.cycle
+        at.tensors[step.output] = merged(outputs)
+        at.results.append(of_layer(results, layer.halo, layer.repeated))
+        if step.pool is not None:
+            before_pool[step.layer.output] = codes
+
+    def _host_run(self, step: HostStep, inputs: tuple[Activations, ...]) -> HostRun:
+        return host.run_layer(self.plan, step, inputs, self._position.cycle)
+
+    def _host_result(self, run: HostRun) -> LayerResult:
+        return of_host(run, self.plan.machine)

@@ -1,0 +1,81 @@
+"""Laws of the engine of mode flexnn, and its equality with the oracle."""
+
+import numpy as np
+import pytest
+from oracle_flexnn import run_layer as oracle
+from small_descriptors import dimension_sizes, random_descriptor, random_layer, random_machine
+
+from firemesh.emulator.flexnn.descriptor import Cut, Descriptor
+from firemesh.emulator.flexnn.dims import LayerDims, sizes
+from firemesh.emulator.flexnn.engine import run_layer
+from firemesh.emulator.flexnn.machine import FlexMachine
+from firemesh.emulator.flexnn.rules import broken
+from firemesh.emulator.flexnn.timeline import Mark
+from firemesh.emulator.flexnn.transfers import Load
+from firemesh.emulator.slots import Cause
+from firemesh.emulator.state import Memory
+
+KINDS = ("plain", "grouped", "depthwise", "pointwise", "linear")
+
+
+def described(tree):
+    """Return the machine of the oracle's mapping, with register files of any size."""
+    whole = {"name": "small", "clock_hz": 1, "rf": {"banks": 4096, "bank_bytes": 4096}, **tree}
+    whole["sdn"] = {"kind": "bus", **tree["sdn"]}
+    return FlexMachine.parse(whole, "small")
+
+
+def dims_of(x, shape, sizes_):
+    return LayerDims(
+        sizes(sizes_), tuple(shape["strides"]), tuple(shape["dilations"]), tuple(shape["pads"]),
+        x.shape[2:],
+    )  # fmt: skip
+
+
+def parsed(tree):
+    banks = {"if": 1024, "fl": 1024, "of": 1024}
+    return Descriptor.parse({"banks": banks, **tree}, "small")
+
+
+def case(seed):
+    rng = np.random.default_rng(seed)
+    machine = random_machine(rng)
+    kind = str(rng.choice(KINDS))
+    x, w, shape = random_layer(rng, kind, int(rng.integers(1, 3)))
+    of = dimension_sizes(x, w, shape)
+    descriptor = random_descriptor(rng, of, machine)
+    y = rng.random((len(x), len(w), *shape["ofmap"])) < rng.random()
+    return x, w, shape, of, descriptor, machine, y
+
+
+def run(x, w, shape, of, descriptor, machine, y):
+    flex = described(machine)
+    cut = Cut(parsed(descriptor), dims_of(x, shape, of))
+    assert list(broken(cut, flex)) == []
+    return run_layer(cut, flex, x.astype(np.int16), w.astype(np.int16), lambda psum: y, True)
+
+
+@pytest.mark.parametrize("seed", range(250))
+def test_everything_equals_the_oracle(seed):
+    x, w, shape, of, descriptor, machine, y = case(seed)
+    want = oracle(x, w, shape, descriptor, machine, y)
+    got = run(x, w, shape, of, descriptor, machine, y)
+    assert np.array_equal(got.psum, want.psums)
+    assert [int(c) for c in got.loads[:, Load.CYCLES]] == [r.load for r in want.rounds]
+    assert [int(c) for c in got.loads[:, Load.DRAIN]] == [r.drain for r in want.rounds]
+    assert got.jobs.cycles.tolist() == [length for _, length in want.jobs]
+    for mark, name in (
+        (Mark.LOADED, "loaded"), (Mark.BEGUN, "begun"), (Mark.FINISHED, "finished"),
+        (Mark.DRAINED, "drained"),
+    ):  # fmt: skip
+        assert got.marks[:, mark].tolist() == [getattr(r, name) for r in want.rounds], name
+    assert got.cycles == want.cycles
+    slots = {cause: list(want.slots.get(cause.name.lower(), [0] * len(got.slots))) for cause in Cause}
+    assert {cause: got.slots[:, cause].tolist() for cause in Cause} == slots
+    for mine, theirs in ((got.counts, want.counts), (got.bytes, want.bytes)):
+        found = {
+            (int(u), Memory(m).name.lower(), ("read", "write")[op]): int(mine[u, m, op])
+            for u, m, op in np.argwhere(mine)
+        }
+        assert found == theirs
+    assert got.hops == want.hops + 4 * want.reduced
