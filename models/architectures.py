@@ -1,9 +1,10 @@
 """Architectures of well-known networks: layers, sizes and the tile of their weight rows."""
 
+from .architecture import Architecture
 from .googlenet import GOOGLENET
 from .mobilenet import MOBILENETV2
 from .resnet import RESNET18, RESNET50
-from .specs import Architecture, ConvSpec, LinearSpec, PoolSpec, WeightedSpec
+from .specs import ConvSpec, LinearSpec, PoolSpec, WeightedSpec
 
 
 def _vgg16() -> tuple[WeightedSpec, ...]:

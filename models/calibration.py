@@ -11,6 +11,7 @@ from .layers import ModelError
 
 PEAK_CODE = 127
 PEAK_SHARE = 0.999
+_ROUNDS = 4  # of asking all channels for what equal values leave
 _STEPS = 4  # the offset is at most 1/254 of the peak: each step brings them together 250 times
 
 
@@ -35,7 +36,7 @@ def density(codes: NDArray[Any]) -> float:
     return np.count_nonzero(codes) / codes.size
 
 
-def thresholds(pooled: NDArray[Any], share: float) -> NDArray[np.int64]:
+def thresholds(pooled: NDArray[Any], share: float, has_ties: bool = False) -> NDArray[np.int64]:
     """Return a threshold per channel so that the target share of values lies above.
 
     Every channel whose values differ gets the same share; what rounding and equal values leave is
@@ -46,6 +47,10 @@ def thresholds(pooled: NDArray[Any], share: float) -> NDArray[np.int64]:
     pooled : int32[k, n] or int64[k, n]
     share : float
         Above 0, at most 1.
+    has_ties : bool
+        Whether many values of a channel are equal, such as the zeros of a depth-wise layer and
+        maxima of windows that overlap: what the last channel leaves is then shared among all that
+        can take it.
 
     Returns
     -------
@@ -61,10 +66,35 @@ def thresholds(pooled: NDArray[Any], share: float) -> NDArray[np.int64]:
     for number, k in enumerate(np.argsort(is_flat, kind="stable"), 1):
         due = wanted_in_all * min(number, live) // live if live else wanted_in_all
         wanted = min(size, due - reached)
-        level = values[k, size - 1 - wanted] if wanted < size else np.int64(values[k, 0]) - 1
-        result[k] = level
-        reached += size - int(np.searchsorted(values[k], level, side="right"))
+        result[k], count = _level(values[k], wanted)
+        reached += count
+    for _ in range(_ROUNDS if has_ties else 0):
+        reached += _topped_up(values, result, ~is_flat, wanted_in_all - reached)
     return result
+
+
+def _level(values: NDArray[Any], wanted: int) -> tuple[int, int]:
+    """Return the level above which at most so many of the sorted values lie, and how many do."""
+    size = values.size
+    level = int(values[size - 1 - wanted]) if wanted < size else int(values[0]) - 1
+    return level, size - int(np.searchsorted(values, level, side="right"))
+
+
+def _topped_up(
+    values: NDArray[Any], levels: NDArray[np.int64], is_live: NDArray[np.bool_], missing: int
+) -> int:
+    """Lower the levels so that about so many more values lie above, never more; return the number.
+
+    Every channel is asked for its share of what is still missing.
+    """
+    channels = np.flatnonzero(is_live)
+    added = 0
+    for place, k in enumerate(channels):
+        before = values.shape[1] - int(np.searchsorted(values[k], levels[k], side="right"))
+        asked = -(-(missing - added) // (channels.size - place))
+        levels[k], count = _level(values[k], min(values.shape[1], before + asked))
+        added += count - before
+    return added
 
 
 def thinned(values: NDArray[np.uint8], share: float, seed: int) -> NDArray[np.uint8]:
@@ -125,6 +155,7 @@ def calibrate(
     pooled: NDArray[np.int32],
     share: float,
     code: int = PEAK_CODE,
+    has_ties: bool = False,
 ) -> Calibration:
     """Choose bias and peak of a layer with ReLU.
 
@@ -145,6 +176,8 @@ def calibrate(
         Target density of the pooled codes.
     code : int
         The code of the peak.
+    has_ties : bool
+        As in `thresholds`.
 
     Returns
     -------
@@ -159,7 +192,7 @@ def calibrate(
     if flat.shape[1] == 1:
         levels = np.repeat(thresholds(flat.reshape(1, -1), share), flat.shape[0])
     else:
-        levels = thresholds(flat, share)
+        levels = thresholds(flat, share, has_ties)
     above = sums.astype(np.int32) - levels.astype(np.int32).reshape(-1, *[1] * (sums.ndim - 1))
     offset = highest = 0
     for _ in range(_STEPS):

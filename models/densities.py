@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from .architecture import Architecture
 from .architectures import ARCHITECTURES
-from .specs import Architecture
 
 
 @dataclass(frozen=True)

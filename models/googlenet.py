@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from .architecture import Architecture
 from .specs import (
-    Architecture,
     ConcatSpec,
     ConvSpec,
     LinearSpec,
@@ -35,6 +35,15 @@ def _point(name: str, filters: int, reads: str = "") -> ConvSpec:
     return ConvSpec(name, filters, 1, tile=pointwise_tile(filters), reads=reads)
 
 
+def _five(name: str, filters: int) -> ConvSpec:
+    """Return a 5 x 5 convolution of four runs of 3 x 3 tiles, or of ten of 3 x 1.
+
+    A run costs a PE as many cycles as it has filter groups: one per 33 filters, or per 99.
+    """
+    is_wide = 10 * -(-filters // 99) < 4 * -(-filters // 33)
+    return ConvSpec(name, filters, 5, pad=2, tile=(3, 1) if is_wide else (3, 3))
+
+
 def _layers() -> Iterator[Spec]:
     yield ConvSpec("conv1", 64, 7, stride=2, pad=3, pool=_HALVED)
     yield _point("conv2_reduce", 64)
@@ -53,7 +62,7 @@ def _inception(name: str, filters: tuple[int, ...], reads: str, is_pooled: bool)
     yield _point(f"{name}_3x3_reduce", reduce3, reads)
     yield ConvSpec(f"{name}_3x3", three, 3, pad=1)
     yield _point(f"{name}_5x5_reduce", reduce5, reads)
-    yield ConvSpec(f"{name}_5x5", five, 5, pad=2)
+    yield _five(f"{name}_5x5", five)
     yield MaxPoolSpec(f"{name}_max", PoolSpec(3, 1, pad=1), reads)
     yield _point(f"{name}_pool_proj", proj)
     parts = tuple(f"{name}_{branch}" for branch in ("1x1", "3x3", "5x5", "pool_proj"))

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from .specs import AddSpec, Architecture, ConvSpec, LinearSpec, MeanSpec, Spec, pointwise_tile
+from .architecture import Architecture
+from .specs import AddSpec, ConvSpec, LinearSpec, MeanSpec, Spec, pointwise_tile
 
 _BLOCKS = (
     (1, 16, 1, 1),

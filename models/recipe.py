@@ -4,11 +4,12 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from .architecture import Architecture
 from .architectures import ARCHITECTURES
 from .densities import PRESETS, Densities
 from .layer import is_integer
 from .layers import ModelError
-from .specs import Architecture, ConvSpec
+from .specs import ConvSpec
 
 RULES = {"rows": "balanced", "random": "random"}
 DEFAULT_LAYERS = {"lenet5": "all", "alexnet": "conv", "vgg16": "conv"}

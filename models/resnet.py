@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from .architecture import Architecture
 from .specs import (
     AddSpec,
-    Architecture,
     ConvSpec,
     LinearSpec,
     MeanSpec,

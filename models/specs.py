@@ -5,7 +5,6 @@ names.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 from .layers import ModelError
 
@@ -78,6 +77,18 @@ class ConvSpec:
     add: AddSpec | None = None
     has_relu: bool = True
     cap: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check that what stands behind the convolution can be calibrated."""
+        if self.add and (self.pool or self.cap is not None):
+            raise ModelError(
+                f"ConvSpec.add: must stand without pool and cap, got both behind {self.name!r}; "
+                f"give the pool a MaxPoolSpec"
+            )
+        if not self.has_relu and (self.pool or self.cap is not None):
+            raise ModelError(
+                f"ConvSpec.has_relu: must be True with a pool or cap, got False for {self.name!r}"
+            )
 
     @property
     def is_depthwise(self) -> bool:
@@ -169,95 +180,6 @@ class MeanSpec:
 
 WeightedSpec = ConvSpec | LinearSpec
 Spec = WeightedSpec | ConcatSpec | MaxPoolSpec | MeanSpec
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A graph of layers.
-
-    Parameters
-    ----------
-    name : str
-    title : str
-        For people.
-    shape : (int, int, int)
-        Channels, height and width of the image.
-    layers : tuple of Spec
-        In topological order, the convolutions before mean and fully connected layers.
-    source : str
-    is_part : bool
-        Whether it is a part of a larger network: it reads activations of the layers' density, not
-        an image, and its last layer has a ReLU and that density too.
-
-    Raises
-    ------
-    ModelError
-        If names repeat, or a layer reads one that does not stand before it.
-    """
-
-    name: str
-    title: str
-    shape: tuple[int, int, int]
-    layers: tuple[Spec, ...]
-    source: str
-    is_part: bool = False
-
-    def __post_init__(self) -> None:
-        """Check names."""
-        known = {IMAGE}
-        for spec in self.layers:
-            for name in sources(spec):
-                if name and name not in known:
-                    raise ModelError(
-                        f"Architecture.layers: layer {spec.name!r} must read a layer before it, "
-                        f"got {name!r} ({self.name})"
-                    )
-            if spec.name in known:
-                raise ModelError(
-                    f"Architecture.layers: must have unique names, got {spec.name!r} twice "
-                    f"({self.name})"
-                )
-            known.add(spec.name)
-
-    @property
-    def convolutions(self) -> tuple[ConvSpec, ...]:
-        """The convolutions."""
-        return tuple(spec for spec in self.layers if isinstance(spec, ConvSpec))
-
-    @cached_property
-    def weighted(self) -> tuple[WeightedSpec, ...]:
-        """The layers that have weights."""
-        return tuple(spec for spec in self.layers if isinstance(spec, WeightedSpec))
-
-    @property
-    def n_convolutional(self) -> int:
-        """How many layers stand before the first that is a mean or fully connected."""
-        rest = [n for n, x in enumerate(self.layers) if isinstance(x, LinearSpec | MeanSpec)]
-        return rest[0] if rest else len(self.layers)
-
-    @cached_property
-    def places(self) -> dict[str, int]:
-        """Where in ``layers`` each name stands, those of additions included."""
-        found: dict[str, int] = {}
-        for place, spec in enumerate(self.layers):
-            found[spec.name] = place
-            if isinstance(spec, ConvSpec) and spec.add:
-                found[spec.add.name] = place
-        return found
-
-    def concat_of(self, spec: Spec) -> ConcatSpec | None:
-        """Return the concatenation that a layer's output goes into, if there is one."""
-        joins = (layer for layer in self.layers if isinstance(layer, ConcatSpec))
-        return next((layer for layer in joins if spec.name in layer.parts), None)
-
-
-def sources(spec: Spec) -> tuple[str, ...]:
-    """Return the names of what a layer reads; empty for the layer before."""
-    if isinstance(spec, ConcatSpec):
-        return spec.parts
-    if isinstance(spec, ConvSpec) and spec.add:
-        return spec.reads, spec.add.shortcut
-    return (spec.reads,)
 
 
 def pointwise_tile(filters: int) -> tuple[int, int]:

@@ -127,7 +127,11 @@ def _calibrated(
     cap = spec.cap if isinstance(spec, ConvSpec) else None
     code = PEAK_CODE if cap is None else layer.high
     if share is not None:
-        found = calibrate(spec.name, sums[0], _pooled(draft, spec, sums)[0], share, code)
+        concat = recipe.architecture.concat_of(spec)
+        # of pools that overlap too, but for old networks, whose results are to stay
+        has_ties = spec.is_depthwise or (concat is not None and concat.pool is not None)
+        pooled = _pooled(draft, spec, sums)[0]
+        found = calibrate(spec.name, sums[0], pooled, share, code, has_ties)
     elif recipe.is_last(index):
         found = Calibration(layer.bias, max(1, peak(sums)))
     else:

@@ -114,9 +114,10 @@ def load(
     seed : int, optional
         Of a synthetic network's weights and images; 0 by default.
     weights : str, optional
-        ``rows:D``, ``random:D`` or ``dense`` instead of the preset's weights.
+        ``rows:D``, ``random:D`` or ``dense`` instead of the preset's weights; depth-wise layers
+        stay dense.
     activations : float, optional
-        Density of every layer's input but the first's instead of the preset's.
+        Density behind every ReLU, addition and pool included, instead of the preset's.
     layers : str, optional
         ``all``, ``conv`` or layer names with commas between: the part of the network from the
         first to the last of them. By default all, but of vgg16 and alexnet the convolutions.

@@ -5,7 +5,7 @@ import pytest
 
 from firemesh.models import reference, zoo
 from firemesh.models.cut import cut, frames_at
-from firemesh.models.layers import Add, MaxPool, ModelError, Quantize, Reshape
+from firemesh.models.layers import Add, Conv, MaxPool, ModelError, Quantize, Reshape
 from firemesh.models.network import Network, Tensor
 
 
@@ -79,6 +79,29 @@ def test_branches_between_the_ends_belong_to_the_part():
 def test_a_part_that_needs_two_tensors_is_refused_in_one_sentence(layers):
     with pytest.raises(ModelError, match="must depend on one tensor, the first layer's input"):
         cut(diamond(), layers)
+
+
+def conv(name, source, output):
+    return Conv(
+        name, (source,), output, np.ones((2, 2, 1, 1), np.int8), np.zeros(2, np.int32),
+        np.ones(2, np.float32), np.zeros(2, np.int32), 0, 255,
+    )  # fmt: skip
+
+
+def forked(layers, outputs):
+    tensors = [Tensor(name, (2, 3, 3), "uint8", 0.5) for name in "xabsd"]
+    fork = (conv("la", "x", "a"), conv("lb", "x", "b"))
+    return Network("forked", (*fork, *layers), {t.name: t for t in tensors}, ("x",), outputs)
+
+
+def test_conv_reaches_to_the_first_layer_that_all_convolutions_lead_to():
+    network = forked((Add("sum", ("a", "b"), "s"), pool("ld", "s", "d")), ("d",))
+    assert [layer.name for layer in cut(network, "conv").layers] == ["la", "lb", "sum"]
+
+
+def test_conv_ends_at_the_last_convolution_where_they_lead_to_no_layer_in_common():
+    network = forked((pool("ld", "a", "d"),), ("b", "d"))
+    assert [layer.name for layer in cut(network, "conv").layers] == ["lb"]
 
 
 def test_a_network_without_convolutions_has_no_conv_part():

@@ -88,9 +88,11 @@ def test_the_table_of_layers_holds_the_fully_connected_ones_too(name, conv, line
     assert macs == {True: conv, False: linear}
 
 
-@pytest.mark.parametrize("name", ["alexnet", "lenet5"])
+@pytest.mark.parametrize(
+    "name", ["alexnet", "lenet5", "resnet18", "resnet50", "mobilenetv2", "googlenet"]
+)
 def test_tiles_are_those_with_the_fewest_row_cycles_on_the_machine_of_the_paper(name):
-    network = zoo.load(name, layers="all" if name == "lenet5" else "conv")
+    network = zoo.load(name)
     paper = machine("mnf-22nm")
     assert weights.PES == paper.n_pes and weights.MULTIPLIERS == paper.pe.multipliers
     for layer in weighted(network):
@@ -132,10 +134,13 @@ def test_vgg16_s1_fires_as_many_events_as_the_densities_say_and_fits_the_weight_
     assert held.max() <= WEIGHT_BYTES // weights.MULTIPLIERS
 
 
-@pytest.mark.parametrize("name", ["alexnet", "lenet5"])
+@pytest.mark.parametrize("name", ["alexnet", "lenet5", "resnet18", "mobilenetv2"])
 def test_whole_rows_are_kept_as_many_in_each_pe_as_the_density_says(name):
     network = zoo.load(name, weights="rows:0.5")
     for layer in weighted(network):
+        if spec_of(name, layer).is_depthwise:
+            assert layer.weight.all()
+            continue
         rows, kept = rows_of(name, layer)
         sizes = np.bincount(rows.row.reshape(-1), minlength=rows.pe.size)
         assert ((kept == 0) | (kept == sizes)).all()
