@@ -57,7 +57,7 @@ class EnergyTable(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> "EnergyTable":
-        wanted = {memory.name.lower() for memory in Memory}
+        wanted = {memory.name.lower() for memory in Memory if memory != Memory.BUS}
         if set(self.access_pj) != wanted:
             raise ValueError(f"access_pj: must have the keys {', '.join(sorted(wanted))}")
         return self
@@ -152,7 +152,8 @@ def energy(activity: Activity, machine: Description) -> dict[str, float]:
         if name not in (FLEXNN if isinstance(machine, Machine) else MNF)
     }
     result["MAC"] = float(activity.slots[list(BUSY)].sum()) * energies.mac_pj
-    result["NoC"] = activity.flits * machine.flit_bits * energies.hop_bit_pj
+    bits = activity.flits * machine.flit_bits + 8 * float(by_memory[Memory.BUS])
+    result["NoC"] = bits * energies.hop_bit_pj
     idle_cycles = float(activity.slots[list(IDLE)].sum()) / machine.pe_multipliers
     result["idle"] = idle_cycles * energies.idle_fraction * active_cycle_pj(machine, energies)
     return result

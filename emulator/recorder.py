@@ -7,24 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..noc.topology import LOCAL
 from ..traces.errors import TraceError
-from ..traces.lists import Lists, Rule
 from ..traces.schema import dtype_of
 from ..traces.writer import TraceWriter
 from . import energy
-from .event_lists import EventLists
-from .fire_lists import FireLists
-from .host import HostRun
 from .layer_result import LayerResult
-from .load_lists import LoadLists
-from .mnf import WaveRun
-from .patterns import READ, WRITE, Item
-from .pe import MESSAGE_BYTES
 from .plan import Plan
+from .run_trace import RunTrace
 from .state import Memory
-from .streams import NOC_EJECT, NOC_INJECT, Sources, Stream, steps
-from .trace_tables import TraceTables
+from .steps import AnyPlan
 
 State = dict[str, NDArray[Any]]
 MOST_CYCLES = 2**31 - 1
@@ -40,12 +31,23 @@ def _rows(dtype: np.dtype[Any], *columns: NDArray[Any]) -> NDArray[Any]:
     return rows
 
 
+def run_trace(plan: AnyPlan, values: bool) -> RunTrace:
+    """Return what a plan's mode adds to a trace."""
+    if isinstance(plan, Plan):
+        from .mnf_trace import MnfTrace
+
+        return MnfTrace(plan, values)
+    from .flexnn.trace import FlexTrace
+
+    return FlexTrace(plan)  # type: ignore[arg-type]
+
+
 class Recorder:
     """Writes the trace of an emulation.
 
     Parameters
     ----------
-    plan : Plan
+    plan : Plan or FlexPlan
     path : Path
     about : dict
         Attributes of the trace that tell the run: ``input_digest``, ``mode``, ``command``,
@@ -63,7 +65,7 @@ class Recorder:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: AnyPlan,
         path: Path,
         about: dict[str, Any],
         values: bool = False,
@@ -79,10 +81,10 @@ class Recorder:
             "network_digest": plan.network.digest,
             "seed": 0,
             "clock_hz": machine.clock_hz,
-            "multipliers": machine.pe.multipliers,
-            "flit_bits": machine.noc.flit_bits,
+            "multipliers": machine.pe_multipliers,
+            "flit_bits": machine.flit_bits,
             "mac_pj": prices.mac_pj,
-            "flit_pj": machine.noc.flit_bits * prices.hop_bit_pj,
+            "flit_pj": machine.flit_bits * prices.hop_bit_pj,
             "idle_cycle_pj": prices.idle_fraction * energy.active_cycle_pj(machine, prices),
             "values": values,
             **about,
@@ -91,9 +93,9 @@ class Recorder:
         self.state: State = self._writer.state
         self._forget_counters()
         try:
-            self._tables = TraceTables(plan)
+            self._trace = run_trace(plan, values)
             if not self._writer.is_resumed:
-                for name, rows in self._tables.tables(values).items():
+                for name, rows in self._trace.tables(values).items():
                     self._writer.append(name, rows)
                 self._writer.commit({})
         except BaseException:
@@ -102,7 +104,7 @@ class Recorder:
 
     # ---- segments
 
-    def add(self, frame: int, run: WaveRun | HostRun, result: LayerResult) -> None:
+    def add(self, frame: int, run: Any, result: LayerResult) -> None:
         """Add a wave of a layer, or a layer on the host unit, with its counters."""
         if run.cycle1 == run.cycle0:
             return
@@ -114,67 +116,24 @@ class Recorder:
         writer = self._writer
         segment = writer.rows("segments")
         lists = writer.lists(segment)
-        if isinstance(run, WaveRun):
-            self._mnf(run, lists)
-        else:
-            self._host(run, lists)
+        self._trace.add(run, lists, writer)
         row = np.zeros(1, SEGMENTS)
-        row["frame"], row["layer"] = frame, self._tables.number[run.step.name]
-        row["wave"] = run.wave.number if isinstance(run, WaveRun) else 0
+        row["frame"], row["layer"] = frame, self._trace.number[run.step.name]
+        row["wave"] = self._trace.wave_of(run)
         row["cycle0"], row["cycle1"] = run.cycle0, run.cycle1
         writer.append("segments", row)
         self._counters(run, result)
 
-    def _mnf(self, run: WaveRun, lists: Lists) -> None:
-        tables, machine = self._tables, self._plan.machine
-        at = run.step.name, run.wave.number
-        n_weights = len(run.load.arrived) if run.load else 0
-        sources = Sources(run.packets, machine.mesh.n_nodes, tables.patterns, n_weights)
-        if run.load:
-            width = machine.pe.multipliers
-            LoadLists(run.load, run.cycle0, width, tables.patterns, lists).make()
-        EventLists(
-            run, tables.events[at], tables.patterns, tables.periods, sources, machine, lists
-        ).make(self._values)
-        FireLists(run, tables.fires[at], tables.patterns, sources, machine, lists).make(
-            self._values
-        )
-
-    def _host(self, run: HostRun, lists: Lists) -> None:
-        read = np.concatenate([part.address for part in run.inputs])
-        write = run.output.address
-        for stream, op, address, begin in (
-            (Stream.HOST_READ, READ, read, 0),
-            (Stream.HOST_WRITE, WRITE, write, len(read)),
-        ):
-            pattern = self._tables.patterns.single(Item(Memory.STORAGE, op, MESSAGE_BYTES))
-            lists.add(
-                stream, [0], len(address), Rule(least=1), {"base": address, "pattern": pattern},
-                steps(begin + np.arange(len(address)))[None],
-            )  # fmt: skip
-
-    def _counters(self, run: WaveRun | HostRun, result: LayerResult) -> None:
+    def _counters(self, run: Any, result: LayerResult) -> None:
         """Keep a segment's counters for the next commit: those of memories, then of the doors."""
         n_nodes = len(result.link_flits)
         counted = np.zeros((2, n_nodes, len(Memory) + 2, 2), np.int64)
         counted[0, :, : len(Memory)], counted[1, :, : len(Memory)] = result.counts, result.bytes
-        if isinstance(run, WaveRun):
-            source, flits = run.packets.source, run.packets.flits
-            counted[0, :, NOC_INJECT, WRITE] = np.bincount(source, minlength=n_nodes)
-            counted[1, :, NOC_INJECT, WRITE] = np.bincount(source, flits, n_nodes)
-            counted[0, :, NOC_EJECT, READ] = run.columns.received
-            if run.load:
-                weights = run.load.packets
-                counted[0, 0, NOC_INJECT, WRITE] += len(weights.source)
-                counted[1, 0, NOC_INJECT, WRITE] += int(weights.flits.sum())
-                pe = run.load.pe[weights.item]
-                counted[0, 1:, NOC_EJECT, READ] += np.bincount(pe, minlength=n_nodes - 1)
-            counted[1, :, NOC_EJECT, READ] = result.link_flits[:, LOCAL]
+        self._trace.doors(run, result, counted)
         self._counted.append(counted)
         self._slots.append(result.slots)
-        links = self._tables.links
         self._stalls.append(result.stalls)
-        self._flits.append(result.link_flits[links[:, 0], links[:, 1]])
+        self._flits.append(self._trace.flits(result))
 
     def _append_counters(self) -> None:
         """Append the counters of the segments since the last commit."""

@@ -52,6 +52,9 @@ class Memory(IntEnum):
     BITMAP_FL = 12
     ACC = 13
     """Accumulators of the lanes."""
+    BUS = 14
+    """No memory, but the buses of the distribution network: what a unit takes is read, psums that
+    go to a neighbour are written."""
 
 
 class Burst(IntEnum):

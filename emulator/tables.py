@@ -65,7 +65,8 @@ def _moved(result: "Result") -> list[tuple[str, str]]:
     frames = max(result.frames, 1)
     size = sum((layer.bytes.sum(axis=0) for layer in result.layers), np.zeros((len(Memory), 2)))
     read, written = (si(float(n) / frames, "B") for n in size[Memory.DRAM])
-    taken = si(float(result.link_flits.sum()) * result.machine.flit_bits / 8 / frames, "B")
+    flits = float(result.link_flits.sum()) * result.machine.flit_bits / 8
+    taken = si((flits + float(size[Memory.BUS].sum())) / frames, "B")
     return [
         ("DRAM", f"reads {read}, takes {written} a frame"),
         ("distribution", f"{taken} a frame to, from and between VPEs"),

@@ -70,8 +70,6 @@ class LayerRun:
     slots : int64[v, causes]
     counts, bytes : int64[1 + v, memories, 2]
         Accesses and bytes, read and written, of storage and of each VPE.
-    taken : int64[v]
-        Bytes that each VPE takes from the distribution network.
     loads : int64[n_rounds, len(Load)]
     marks : int64[n_rounds, len(Mark)]
         Cycles from the layer's first on.
@@ -89,7 +87,6 @@ class LayerRun:
     slots: Ints
     counts: Ints
     bytes: Ints
-    taken: Ints
     loads: Ints
     marks: Ints
     filled: Ints
@@ -101,13 +98,6 @@ class LayerRun:
     def pairs(self) -> int:
         """Pairs that were multiplied."""
         return int(self.slots[:, [Cause.EXECUTED, Cause.INEFFECTUAL]].sum())
-
-    @property
-    def hops(self) -> int:
-        """Bytes that units take, and those of psums that go to a neighbour to be added."""
-        points, drained = self.loads[:, [Load.POINTS, Load.DRAINED]].sum(axis=0)
-        added = 4 * (self.layer.wires.reduced - 1) * int(points)
-        return int(self.taken.sum()) + int(drained) + added
 
     @property
     def n_rounds(self) -> int:
@@ -180,7 +170,6 @@ class _Counters:
         self.slots = np.zeros((n_vpes, len(Cause)), np.int64)
         self.count = np.zeros((n_vpes, len(Memory), 2), np.int64)
         self.size = np.zeros_like(self.count)
-        self.taken = np.zeros(n_vpes, np.int64)
 
 
 def run_layer(
@@ -263,7 +252,6 @@ def run_layer(
         slots,
         counts,
         size,
-        counters.taken,
         loads,
         marks,
         filled,
@@ -286,7 +274,7 @@ def _work(
     )  # fmt: skip
     n_vpes, n_domains = machine.array.n_vpes, int(domain.max()) + 1
     box, pair, row = (np.zeros(size, np.int64) for size in ((2, 8), 2, 8))
-    own, no_spans = np.zeros((n_vpes, 2), np.int64), np.zeros((0, 0, 0), np.int64)
+    own, no_spans = np.zeros((n_vpes, 2), np.int64), np.zeros((0, 0, 0), np.int32)
     each = np.zeros((0, 0), np.int32)
     for what in moves(layer):
         tick()
@@ -295,7 +283,7 @@ def _work(
         transfers(
             layer.wires, x, rounds.low, rounds.high, what.what, what.leaves,
             4 * machine.sdn.drain_bytes, box, row, row.copy(), pair, counters.count,
-            counters.size, counters.taken, loads, no_spans,
+            counters.size, loads, no_spans,
         )  # fmt: skip
         _cycles(layer, loads)
         taken = np.zeros((n, n_domains), np.int32)
@@ -341,6 +329,7 @@ def _all_counters(layer: Layer, counters: _Counters, loads: Ints, found: Jobs) -
     for memory, op, bytes_, word in (
         (Memory.STORAGE, READ, array, machine.sram.read_bytes),
         (Memory.STORAGE, WRITE, drained, machine.sram.write_bytes),
+        (Memory.BUS, READ, drained, machine.sram.write_bytes),
         (Memory.STORAGE, WRITE, found.read, width),
         (Memory.STORAGE, READ, written, width),
         (Memory.DRAM, READ, found.read, width),

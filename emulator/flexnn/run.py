@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from ...models.network import Tensor
 from ...models.requantise import requantise
 from ...noc.iq_state import Stall
-from ...noc.topology import LOCAL
 from ..activations import Activations, stored, volume
 from ..latency import Latency
 from ..layer_result import LayerResult
@@ -19,7 +18,6 @@ from .descriptor import Cut, Descriptor
 from .engine import LayerRun, run_layer
 from .machine import FlexMachine
 from .plan import FlexStep
-from .transfers import Load
 
 ORDER = "raster"
 """In which order tensors lie: by (y, x, c)."""
@@ -113,16 +111,10 @@ def summary(cut: Cut) -> str:
 def of_flex(run: FlexRun, machine: FlexMachine) -> LayerResult:
     """Return the result of a layer of one frame on the array.
 
-    ``events`` are pairs that were multiplied, ``waves`` rounds. On buses ``link_flits`` counts
-    bytes: those that each unit takes and, all of them at unit 1, those of psums between neighbours.
+    ``events`` are pairs that were multiplied, ``waves`` rounds. What goes over buses is counted as
+    accesses of `firemesh.emulator.state.Memory.BUS`.
     """
     array, n = run.array, machine.n_units
-    loads = array.loads
-    links, sent = np.zeros((n, 5), np.int64), np.zeros(n, np.int64)
-    links[1:, LOCAL] = array.taken
-    links[0, LOCAL] = int(loads[:, Load.DRAINED].sum())
-    links[1, 0] = array.hops - links.sum()
-    sent[0] = int(loads[:, [Load.IF, Load.FL, Load.PSUM]].sum())
     return LayerResult(
         name=run.step.name,
         op=run.step.layer.op,
@@ -140,8 +132,8 @@ def of_flex(run: FlexRun, machine: FlexMachine) -> LayerResult:
         slots=array.slots,
         counts=array.counts,
         bytes=array.bytes,
-        link_flits=links,
-        sent_flits=sent,
+        link_flits=np.zeros((n, 5), np.int64),
+        sent_flits=np.zeros(n, np.int64),
         stalls=np.zeros((n, len(Stall)), np.int64),
         latency=np.zeros((len(Kind), len(Latency)), np.int64),
     )

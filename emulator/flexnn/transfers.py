@@ -195,12 +195,21 @@ def _points(box: Array) -> int:
 
 
 @kernel
+def _take(count: Array, size: Array, v: int, memory: int, data: int, word: int) -> None:
+    """Count bytes that a VPE takes from a bus and writes, word by word."""
+    words = -(-data // word)
+    count[v, memory, 1] += words
+    size[v, memory, 1] += data
+    count[v, Memory.BUS, 0] += words
+    size[v, Memory.BUS, 0] += data
+
+
+@kernel
 def _vpe_writes(
     w: Wires, x: Operands, what: Array, box: Array, found: Array, v: int, count: Array,
     size: Array, spans: Array,
-) -> int:  # fmt: skip
-    """Count what a VPE with work writes into its register file; return the bytes."""
-    taken = 0
+) -> None:  # fmt: skip
+    """Count what a VPE with work takes from the buses and writes into its register file."""
     for which in range(2):
         if what[which] == 0:
             continue
@@ -211,24 +220,17 @@ def _vpe_writes(
             fl_box(w.sizes, x, box, found)
         data = found[1] if skips != 0 else found[0]
         memory = Memory.RF_IF + which
-        count[v, memory, 1] += -(-data // w.column_bytes)
-        size[v, memory, 1] += data
-        taken += data
+        _take(count, size, v, memory, data, w.column_bytes)
         bits = (found[0] + 7) // 8 if skips != 0 else 0
-        count[v, Memory.BITMAP_IF + which, 1] += -(-bits // w.column_bytes)
-        size[v, Memory.BITMAP_IF + which, 1] += bits
-        taken += bits
+        _take(count, size, v, Memory.BITMAP_IF + which, bits, w.column_bytes)
         if len(spans) > 0:
             spans[v, 2 * which] = data
             spans[v, 2 * which + 1] = bits
     if what[2] != 0 and w.is_head[v] != 0:
         data = 4 * _points(box)
-        count[v, Memory.RF_OF, 1] += -(-data // w.column_bytes)
-        size[v, Memory.RF_OF, 1] += data
-        taken += data
+        _take(count, size, v, Memory.RF_OF, data, w.column_bytes)
         if len(spans) > 0:
             spans[v, 4] = data
-    return taken
 
 
 @kernel
@@ -248,8 +250,8 @@ def _column_bytes(w: Wires, x: Operands, what: Array, box: Array, found: Array, 
 @outer_kernel
 def transfers(
     w: Wires, x: Operands, low: Array, high: Array, what: Array, leaves: Array, drain_word: int,
-    box: Array, width: Array, step: Array, found: Array, count: Array, size: Array, taken: Array,
-    out: Array, spans: Array,
+    box: Array, width: Array, step: Array, found: Array, count: Array, size: Array, out: Array,
+    spans: Array,
 ) -> None:  # fmt: skip
     """Tell what each round loads and drains; count what VPEs write and give back.
 
@@ -269,11 +271,9 @@ def transfers(
         Room to work in.
     count, size : int64[v, memories, 2]
         Accesses and bytes of each VPE; changed.
-    taken : int64[v]
-        Bytes that each VPE takes; changed.
     out : int64[n, len(Load)]
         Result, but for cycles.
-    spans : int64[n, v, 6] or [0, 0, 0]
+    spans : int32[n, v, 6] or [0, 0, 0]
         Bytes that each VPE writes (IF, its bitmap, FL, its bitmap, psums) and gives back.
     """
     for r in range(len(low)):
@@ -308,8 +308,11 @@ def transfers(
                 data = 4 * _points(box)
                 count[v, Memory.RF_OF, 0] += -(-data // drain_word)
                 size[v, Memory.RF_OF, 0] += data
+                if w.is_head[v] == 0:
+                    count[v, Memory.BUS, 1] += -(-data // drain_word)
+                    size[v, Memory.BUS, 1] += data
                 if len(spans) > 0:
                     spans[r, v, 5] = data
             if is_loaded and has_work:
                 of_vpe = spans[r] if len(spans) > 0 else spans[:0, 0]
-                taken[v] += _vpe_writes(w, x, what[r], box, found, v, count, size, of_vpe)
+                _vpe_writes(w, x, what[r], box, found, v, count, size, of_vpe)
