@@ -40,6 +40,15 @@ class Stream(IntEnum):
     WEIGHT_SEND = 16
     WEIGHT_ARRIVE = 17
     WEIGHT_WRITE = 18
+    OPERAND_READ = 19
+    OPERAND_WRITE = 20
+    BITMAP_WRITE = 21
+    WINDOWS = 22
+    PSUM_LEAVE = 23
+    RESULT_WRITE = 24
+    TILE_IN = 25
+    TILE_OUT = 26
+    PSUM_RETURN = 27
 
 
 STREAMS = {
@@ -56,12 +65,21 @@ STREAMS = {
     Stream.SEND: "packets of a PE: forwarded messages, outputs, end-of-data",
     Stream.COLLECT: "packets of a PE arrive at storage",
     Stream.STORAGE_WRITE: "storage writes an output that arrived",
-    Stream.HOST_READ: "the host unit reads its inputs' events from storage",
-    Stream.HOST_WRITE: "the host unit writes its output's events to storage",
+    Stream.HOST_READ: "the host unit reads its inputs, events from storage or bytes from DRAM",
+    Stream.HOST_WRITE: "the host unit writes its output, events to storage or bytes to DRAM",
     Stream.WEIGHT_READ: "a weight row is read from DRAM",
     Stream.WEIGHT_SEND: "packets of weight rows that storage sends",
     Stream.WEIGHT_ARRIVE: "packets of weight rows arrive at PEs",
     Stream.WEIGHT_WRITE: "a weight row is written to the weight SRAM",
+    Stream.OPERAND_READ: "SRAM gives what a round needs: ifmap, weights or psums",
+    Stream.OPERAND_WRITE: "a VPE takes values of ifmap or weights from its bus",
+    Stream.BITMAP_WRITE: "a VPE takes the bitmap of ifmap or weights from its bus",
+    Stream.WINDOWS: "a VPE works through the windows of a round, pair by pair",
+    Stream.PSUM_LEAVE: "psums leave a VPE, for SRAM or for its neighbour",
+    Stream.RESULT_WRITE: "SRAM takes results, or psums that come back",
+    Stream.TILE_IN: "a tile's ifmap or weights come from DRAM into SRAM",
+    Stream.TILE_OUT: "a tile's ofmap goes from SRAM to DRAM",
+    Stream.PSUM_RETURN: "a VPE takes psums that come back",
 }
 
 

@@ -1,6 +1,6 @@
 """What all segments of a trace share: units, memories, layers, patterns and runs, as tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from ..noc.topology import mesh, neighbours
 from ..traces.schema import NETWORK_MEMORIES, dtype_of, table
 from . import energy
 from .activations import volume
+from .description import Description
 from .event_patterns import BlockRuns, EventPatterns
 from .fire import fire_order
 from .fire_patterns import FirePatterns
@@ -110,25 +111,7 @@ class TraceTables:
                 source=self.links[:, 0],
                 target=self.links[:, 2],
             ),
-            "causes": table(
-                "causes",
-                id=np.arange(len(Cause)),
-                name=[cause.name.lower() for cause in Cause],
-                is_busy=[cause in BUSY for cause in Cause],
-                is_idle=[cause in IDLE for cause in Cause],
-            ),
-            "waits": table(
-                "waits", id=np.arange(len(Stall)), name=[stall.name.lower() for stall in Stall]
-            ),
-            "kinds": table(
-                "kinds", id=np.arange(len(Kind)), name=[kind.name.lower() for kind in Kind]
-            ),
-            "streams": table(
-                "streams",
-                id=np.arange(len(STREAMS)),
-                name=[stream.name.lower() for stream in STREAMS],
-                doc=list(STREAMS.values()),
-            ),
+            **named_tables(),
             "layers": self._layer_table(),
             "waves": self._waves(),
             "filter_groups": self._filter_groups(),
@@ -207,6 +190,56 @@ class TraceTables:
             "weights/rows": _rows_of("weights/rows", places),
             "weights/values": np.concatenate(parts),
         }
+
+
+def named_tables() -> dict[str, NDArray[Any]]:
+    """Return the tables that name causes, waits, kinds of packets and streams, of every mode."""
+    return {
+        "causes": table(
+            "causes",
+            id=np.arange(len(Cause)),
+            name=[cause.name.lower() for cause in Cause],
+            is_busy=[cause in BUSY for cause in Cause],
+            is_idle=[cause in IDLE for cause in Cause],
+        ),
+        "waits": table(
+            "waits", id=np.arange(len(Stall)), name=[stall.name.lower() for stall in Stall]
+        ),
+        "kinds": table("kinds", id=np.arange(len(Kind)), name=[kind.name.lower() for kind in Kind]),
+        "streams": table(
+            "streams",
+            id=np.arange(len(STREAMS)),
+            name=[stream.name.lower() for stream in STREAMS],
+            doc=list(STREAMS.values()),
+        ),
+    }
+
+
+Ports = tuple[str, int, int, int, int, int, int]
+"""Of a memory: kind of its units, bytes, bytes of a word, banks, bytes of a bank, ports."""
+
+DOORS: tuple[Ports, Ports] = (("node", 0, 0, 1, 0, 1, 1), ("node", 0, 0, 1, 0, 1, 1))
+
+
+def memory_table(
+    machine: Description, memories: Mapping[Memory, Ports], doors: Sequence[Ports] = DOORS
+) -> NDArray[Any]:
+    """Return the table of memories; those that the machine does not have have no bytes."""
+    access = energy.table(machine.energy).access_pj
+    bus = 8 * energy.table(machine.energy).hop_bit_pj
+    prices = [bus if m == Memory.BUS else access[m.name.lower()].byte_pj for m in Memory]
+    none: Ports = ("none", 0, 0, 1, 0, 1, 1)
+    columns = list(zip(*[memories.get(memory, none) for memory in Memory], strict=True))
+    names = ("unit_kind", "bytes", "word_bytes", "banks", "bank_bytes", "read_ports", "write_ports")
+    both = [(*column, *(door[i] for door in doors)) for i, column in enumerate(columns)]
+    return table(
+        "memories",
+        id=np.arange(len(Memory) + 2),
+        name=MEMORIES,
+        read_byte_pj=[*prices, 0.0, 0.0],
+        write_byte_pj=[*prices, 0.0, 0.0],
+        **dict(zip(names, both, strict=True)),
+    )
 
 
 def _rows_of(name: str, rows: Sequence[tuple[int, ...]]) -> NDArray[Any]:
@@ -314,20 +347,8 @@ def _memories(machine: Machine, plan: Plan) -> NDArray[Any]:
         Memory.BIAS: ("pe", used[Memory.BIAS], 4, 1, used[Memory.BIAS], 1, 1),
         Memory.DRAM: ("storage", plan.dram_bytes, pe.multipliers, 1, plan.dram_bytes, 1, 1),
     }  # fmt: skip
-    access = energy.table(machine.energy).access_pj
-    prices = [access[memory.name.lower()].byte_pj for memory in Memory] + [0.0, 0.0]
-    doors = [("node", 0, 0, 1, 0, 1, 1), ("node", 0, 0, 1, 0, machine.storage.ports, 1)]
-    columns = list(zip(*[memories[memory] for memory in Memory], strict=True))
-    names = ("unit_kind", "bytes", "word_bytes", "banks", "bank_bytes", "read_ports", "write_ports")
-    both = [(*column, *(door[i] for door in doors)) for i, column in enumerate(columns)]
-    return table(
-        "memories",
-        id=np.arange(len(Memory) + 2),
-        name=MEMORIES,
-        read_byte_pj=prices,
-        write_byte_pj=prices,
-        **dict(zip(names, both, strict=True)),
-    )
+    door = ("node", 0, 0, 1, 0, machine.storage.ports, 1)
+    return memory_table(machine, memories, (DOORS[0], door))
 
 
 def _links(machine: Machine) -> NDArray[np.int64]:
