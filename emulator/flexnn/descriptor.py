@@ -116,6 +116,11 @@ class Cut:
         self.tile_order = _whole(descriptor.tile_order)
 
     @property
+    def untiled(self) -> "Cut":
+        """The same without tiles."""
+        return Cut(self.descriptor.model_copy(update={"tile": {}}), self.layer)
+
+    @property
     def steps(self) -> Sizes:
         """B_d * P_d: elements that the array takes in a round."""
         pairs = zip(self.block, self.parts, strict=True)

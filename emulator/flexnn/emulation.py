@@ -22,6 +22,7 @@ from .descriptor import Descriptor
 from .machine import FlexMachine
 from .plan import FlexPlan, FlexStep, Search, make_flex_plan
 from .run import ORDER, of_flex, operand, run_step
+from .tensor_bytes import tensor_bytes
 
 if TYPE_CHECKING:
     from ..recorder import Recorder
@@ -121,15 +122,8 @@ class FlexEmulation(Emulation):
         return HostRun(step, cycle, end, inputs, output)
 
     def _words(self, part: Activations) -> int:
-        return -(-self._bytes(part) // self.plan.machine.dram.bytes_per_cycle)
-
-    def _bytes(self, part: Activations) -> int:
-        """Return the bytes of a tensor in DRAM: bitmap and non-zeros where that pays."""
-        sparsity, size = self.plan.machine.sparsity, part.tensor.size
-        may_skip = {"activation", "both"} & set(sparsity.modes)
-        if may_skip and len(part.flat) < sparsity.pays_below * size:
-            return len(part.flat) + -(-size // 8)
-        return size
+        machine = self.plan.machine
+        return -(-tensor_bytes(part, machine) // machine.dram.bytes_per_cycle)
 
     def _host_result(self, run: HostRun) -> LayerResult:
         result = of_host(run, self.plan.machine)
@@ -137,6 +131,8 @@ class FlexEmulation(Emulation):
         if not run.step.is_free:
             for op, parts in enumerate((run.inputs, (run.output,))):
                 counts[0, Memory.DRAM, op] = sum(self._words(part) for part in parts)
-                size[0, Memory.DRAM, op] = sum(self._bytes(part) for part in parts)
+                size[0, Memory.DRAM, op] = sum(
+                    tensor_bytes(part, self.plan.machine) for part in parts
+                )
         result.counts[:], result.bytes[:] = counts, size
         return result

@@ -77,7 +77,9 @@ class LayerRun:
         When each tile is in SRAM, and when the last DRAM job ends.
     jobs : Jobs
     start : int64[n_rounds, domains]
-        When each domain begins each round; empty unless it was asked for.
+        When each domain begins each round; empty unless it was asked for, as ``each`` is.
+    each : int32[n_rounds, v]
+        Cycles of each VPE in each round.
     domain : int64[v]
     """
 
@@ -92,6 +94,7 @@ class LayerRun:
     filled: Ints
     jobs: Jobs
     start: Ints = field(repr=False)
+    each: NDArray[np.int32] = field(repr=False)
     domain: Ints = field(repr=False)
 
     @property
@@ -209,8 +212,9 @@ def run_layer(
     counters = _Counters(machine.array.n_vpes)
     n, k = cut.layer.sizes[Dim.N], len(weight)
     psum = np.zeros((n, k, cut.layer.sizes[Dim.OY], cut.layer.sizes[Dim.OX]), np.int32)
-    parts = list(_work(layer, domain, counters, psum, finish is not None, tick))
-    taken, loads, what, leaves, tile, of_block = (np.concatenate(part) for part in zip(*parts))  # noqa: B905
+    parts = list(_work(layer, domain, counters, psum, finish is not None, keeps_starts, tick))
+    columns = [np.concatenate(part) for part in zip(*parts, strict=True)]
+    taken, loads, what, leaves, tile, of_block, each = columns
     if finish is None:
         y = np.ones(psum.shape, bool)
     else:
@@ -257,25 +261,33 @@ def run_layer(
         filled,
         found,
         start,
+        each,
         domain,
     )
 
 
+def shape_of(layer: Layer, domain: Ints, multiplies: bool) -> Shape:
+    """Return the numbers of a layer that the kernels of windows take."""
+    machine, is_mxm = layer.machine, layer.cut.descriptor.lanes == "mxm"
+    return Shape(
+        layer.wires.sizes, layer.wires.block, layer.wires.geometry, layer.places.vpe,
+        layer.places.is_used, domain, machine.array.lanes, int(is_mxm), *layer.x.padded,
+        machine.sparsity.empty_window_cycles, int(multiplies),
+    )  # fmt: skip
+
+
 def _work(
-    layer: Layer, domain: Ints, counters: _Counters, psum: Any, multiplies: bool, tick: Any
+    layer: Layer, domain: Ints, counters: _Counters, psum: Any, multiplies: bool, keeps: bool,
+    tick: Any,
 ) -> Iterator[tuple[NDArray[Any], ...]]:
     """Work through all rounds; yield what time and trace need, some rounds at a time."""
     cut, machine, x = layer.cut, layer.machine, layer.x
     held = files(cut, machine, layer.places, x)
-    shape = Shape(
-        layer.wires.sizes, layer.wires.block, layer.wires.geometry, layer.places.vpe,
-        layer.places.is_used, domain, machine.array.lanes, int(cut.descriptor.lanes == "mxm"),
-        *x.padded, machine.sparsity.empty_window_cycles, int(multiplies),
-    )  # fmt: skip
+    shape = shape_of(layer, domain, multiplies)
     n_vpes, n_domains = machine.array.n_vpes, int(domain.max()) + 1
     box, pair, row = (np.zeros(size, np.int64) for size in ((2, 8), 2, 8))
     own, no_spans = np.zeros((n_vpes, 2), np.int64), np.zeros((0, 0, 0), np.int32)
-    each = np.zeros((0, 0), np.int32)
+    none = np.zeros((0, 0), np.int32)
     for what in moves(layer):
         tick()
         rounds, n = what.rounds, len(what.rounds)
@@ -287,11 +299,13 @@ def _work(
         )  # fmt: skip
         _cycles(layer, loads)
         taken = np.zeros((n, n_domains), np.int32)
+        each = np.zeros((n, n_vpes), np.int32) if keeps else none
         compute(
             shape, x, held, rounds.low, rounds.high, what.what, box, pair, own, psum,
             counters.slots, counters.count, counters.size, taken, each,
         )  # fmt: skip
-        yield taken, loads, what.what, what.leaves, rounds.tile, _of_blocks(cut, rounds)
+        blocks = _of_blocks(cut, rounds)
+        yield taken, loads, what.what, what.leaves, rounds.tile, blocks, each
 
 
 def _of_blocks(cut: Cut, rounds: Rounds) -> Ints:
