@@ -70,12 +70,18 @@ def test_rows_are_the_layers_and_their_sum_with_a_star_at_the_smallest(capsys):
     found = firemesh.formats("digits", firemesh.images("digits", 3)[0])
     for row in [*found, total(found)]:
         cells = table[row.layer]
-        assert cells[: len(cells) - 9] == (["x".join(map(str, row.shape))] if row.shape else [])
-        assert cells[-9] == f"{row.density:.2f}"
-        assert [float(cell.strip("*")) for cell in cells[-8:]] == pytest.approx(
+        assert cells[: len(cells) - len(FORMATS) - 1] == (
+            ["x".join(map(str, row.shape))] if row.shape else []
+        )
+        assert cells[-len(FORMATS) - 1] == f"{row.density:.2f}"
+        assert [float(cell.strip("*")) for cell in cells[-len(FORMATS) :]] == pytest.approx(
             [row.bits[name] / row.values for name in FORMATS], rel=5e-3, abs=5e-3
         )
-        stars = {name for name, c in zip(FORMATS, cells[-8:], strict=True) if c.startswith("*")}
+        stars = {
+            name
+            for name, c in zip(FORMATS, cells[-len(FORMATS) :], strict=True)
+            if c.startswith("*")
+        }
         least = min(row.bits.values())
         assert stars == {name for name in FORMATS if row.bits[name] == least}
 

@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...encoders.zvc import WORD_BITS, pack
 from .descriptor import Cut
 from .dims import Dim
 from .machine import FlexMachine
 from .rules import skippable
 
 Array = NDArray[Any]
-WORD = 64
+WORD = WORD_BITS
 
 
 class Operands(NamedTuple):
@@ -40,15 +41,6 @@ class Operands(NamedTuple):
     skips_if: int
     """Whether activations are skipped, and so compressed."""
     skips_fl: int
-
-
-def bit_words(is_set: Array) -> Array:
-    """Return bits as int64 words, [..., n] to [..., ceil(n / 64)]."""
-    n = is_set.shape[-1]
-    packed = np.packbits(is_set, axis=-1, bitorder="little")
-    filled = np.zeros((*is_set.shape[:-1], -(-n // WORD) * 8), np.uint8)
-    filled[..., : packed.shape[-1]] = packed
-    return filled.view("<i8")
 
 
 def summed(is_set: Array, axes: tuple[int, ...]) -> Array:
@@ -112,10 +104,10 @@ def operands(cut: Cut, machine: FlexMachine, x: Array, weight: Array) -> Operand
     last = np.ascontiguousarray(taken.transpose(0, 2, 3, 1))
     return Operands(
         act.reshape(-1),
-        bit_words(act != 0).reshape(-1),
+        pack(act != 0).reshape(-1),
         summed(x != 0, (1, 2, 3)),
         last.reshape(-1),
-        bit_words(last != 0).reshape(-1),
+        pack(last != 0).reshape(-1),
         summed(taken != 0, (0, 1, 2, 3)),
         order,
         padded,
