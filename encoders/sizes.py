@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from . import bitmap, sparse, zvc
+from . import bitmap, sparse
 from .bits import VALUE_BITS, compact_fields, event_fields
 from .entries import Codes, Mask, ZeroPoint, entries
 from .events import Window, axis_reach
@@ -65,10 +65,6 @@ def _bitmap(is_entry: Mask, window: Window | None) -> int:
     return bitmap.size_bits(is_entry.size, int(np.count_nonzero(is_entry)))
 
 
-def _zvc(is_entry: Mask, window: Window | None) -> int:
-    return zvc.size_bits(is_entry)
-
-
 FORMATS: dict[str, Size] = {
     "dense": _dense,
     "event_full": _event_full,
@@ -78,7 +74,6 @@ FORMATS: dict[str, Size] = {
     "coo": partial(_sparse, form="coo"),
     "rlc": partial(_runlength, code=PLAIN),
     "bitmap": _bitmap,
-    "zvc": _zvc,
 }
 
 
