@@ -1,8 +1,9 @@
 """What VPEs compute in a round: windows of pairs of non-zeros; `docs/flexnn-cycles.md`, section 5.
 
 Register files hold the bits of each window's operands, lane by lane: those of an ifmap block in
-``Files.act``, of a weight block in ``Files.weight``, a *slot* for each distinct block of the array, filled when
-it is loaded. A pair is a bit that both have; its products are added to the point's psum.
+``Files.act``, of a weight block in ``Files.weight``, a *slot* for each distinct block of the array,
+filled when it is loaded. A pair is a bit that both have; its products are added to the point's
+psum.
 """
 
 from typing import Any, NamedTuple
@@ -146,8 +147,8 @@ def _copy(
 
 
 @kernel
-def fill_if(s: Shape, x: Operands, f: Files, box: Array, slot: int) -> None:
-    """Fill a slot with the ifmap block of ranges."""
+def fill_if(s: Shape, x: Operands, f: Files, box: Array, slot: int) -> int:
+    """Fill a slot with the ifmap block of ranges; return its windows."""
     channels = s.sizes[Dim.G] * s.sizes[Dim.IC]
     row_words = (channels + 63) >> 6
     n_ic = box[1, Dim.IC] - box[0, Dim.IC]
@@ -180,11 +181,12 @@ def fill_if(s: Shape, x: Operands, f: Files, box: Array, slot: int) -> None:
                                     )  # fmt: skip
                             to += per_lane
                     at += 1
+    return at
 
 
 @kernel
-def fill_fl(s: Shape, x: Operands, f: Files, box: Array, slot: int) -> None:
-    """Fill a slot with the weight block of ranges."""
+def fill_fl(s: Shape, x: Operands, f: Files, box: Array, slot: int) -> int:
+    """Fill a slot with the weight block of ranges; return its output channels."""
     n_fy, n_fx = s.sizes[Dim.FY], s.sizes[Dim.FX]
     row_words = (s.sizes[Dim.IC] + 63) >> 6
     n_ic = box[1, Dim.IC] - box[0, Dim.IC]
@@ -212,6 +214,56 @@ def fill_fl(s: Shape, x: Operands, f: Files, box: Array, slot: int) -> None:
                             )  # fmt: skip
                     to += per_lane
             at += 1
+    return at
+
+
+@kernel
+def _append(windows: Array, n: int, words: int, out: Array, first: int) -> None:
+    """Append the words of a slot's windows."""
+    for i in range(n):
+        for lane in range(windows.shape[1]):
+            for word in range(words):
+                out[first + i, lane, word] = windows[i, lane, word]
+
+
+@outer_kernel
+def store_if(s: Shape, x: Operands, f: Files, boxes: Array, words: int, out: Array) -> int:
+    """Tell which activations of the windows of ifmap blocks may be in pairs; return the windows.
+
+    Parameters
+    ----------
+    s : Shape
+    x : Operands
+    f : Files
+        Slot 0 is overwritten.
+    boxes : int64[n, 2, 8]
+        Ranges of each block, not empty.
+    words : int
+        Words of a lane.
+    out : int64[windows, lanes or 1, words]
+        Result, block after block; position p of a lane is bit p % 64 of word p // 64. One lane in
+        mxm.
+    """
+    at = 0
+    for i in range(len(boxes)):
+        n = fill_if(s, x, f, boxes[i], 0)
+        _append(f.act_used[0] if x.skips_if == 0 else f.act[0], n, words, out, at)
+        at += n
+    return at
+
+
+@outer_kernel
+def store_fl(s: Shape, x: Operands, f: Files, boxes: Array, words: int, out: Array) -> int:
+    """Tell which weights of the windows of weight blocks may be in pairs; return the windows.
+
+    Parameters and result as for `store_if`; a window is an output channel, in mxm of one lane.
+    """
+    at = 0
+    for i in range(len(boxes)):
+        n = fill_fl(s, x, f, boxes[i], 0)
+        _append(f.weight_used[0] if x.skips_fl == 0 else f.weight[0], n, words, out, at)
+        at += n
+    return at
 
 
 @kernel
