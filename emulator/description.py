@@ -99,6 +99,11 @@ class Description(Part):
         raise NotImplementedError
 
     @property
+    def n_nodes(self) -> int:
+        """Nodes of the network between them, by which flits are counted."""
+        return self.n_units
+
+    @property
     def n_pes(self) -> int:
         """Number of PEs; PE ``p`` is unit ``p + 1``."""
         return self.n_units - 1

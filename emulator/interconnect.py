@@ -2,26 +2,42 @@
 
 from ..noc.network import Network
 from ..noc.topology import mesh
+from .description import Noc
 from .machine import Machine, MachineError
 
 
 def interconnect(machine: Machine) -> Network:
-    """Return the network of a machine, idle.
+    """Return the network of a machine of mode mnf, idle.
 
     Raises
     ------
     MachineError
         When its router cannot go with the rest.
     """
-    noc = machine.noc
+    sides = machine.mesh
+    return mesh_network(machine.name, machine.noc, sides.width, sides.height, machine.storage.ports)
+
+
+def mesh_network(name: str, noc: Noc, width: int, height: int, ports: int) -> Network:
+    """Return a mesh of a machine's routers, idle.
+
+    Parameters
+    ----------
+    name : str
+        The machine's, for messages.
+    noc : Noc
+    width, height : int
+    ports : int
+        Flits that node 0 is delivered per cycle, at most.
+
+    Raises
+    ------
+    MachineError
+        When the router cannot go with the rest.
+    """
     try:
         return Network(
-            mesh(machine.mesh.width, machine.mesh.height),
-            noc.router,
-            noc.routing,
-            noc.vcs,
-            noc.buffer_flits,
-            machine.storage.ports,
+            mesh(width, height), noc.router, noc.routing, noc.vcs, noc.buffer_flits, ports
         )
     except ValueError as error:
-        raise MachineError(f"{machine.name}: noc.{error}") from None
+        raise MachineError(f"{name}: noc.{error}") from None

@@ -40,10 +40,11 @@ class LayerResult:
     tile : str
         A x B of a layer on PEs, or linear; empty on the host unit.
     slots : int64[n_pes, causes]
-    counts, bytes : int64[n_nodes, memories, 2]
+    counts, bytes : int64[n_units, memories, 2]
         Reads and writes.
     link_flits : int64[n_nodes, 5]
-        Flits sent by each router output; the last one delivers to the node.
+        Flits sent by each router output; the last one delivers to the node. Nodes are units, but
+        on the mesh of mode flexnn, of which `firemesh.emulator.flexnn.mesh` tells.
     sent_flits : int64[n_nodes]
         Flits that each node sent into the network.
     stalls : int64[n_nodes, 4]
@@ -146,8 +147,8 @@ def of_host(run: HostRun, machine: Description) -> LayerResult:
         slots=slots,
         counts=counts,
         bytes=counts * EVENT_BYTES,
-        link_flits=np.zeros((machine.n_units, 5), np.int64),
-        sent_flits=np.zeros(machine.n_units, np.int64),
-        stalls=np.zeros((machine.n_units, len(Stall)), np.int64),
+        link_flits=np.zeros((machine.n_nodes, 5), np.int64),
+        sent_flits=np.zeros(machine.n_nodes, np.int64),
+        stalls=np.zeros((machine.n_nodes, len(Stall)), np.int64),
         latency=np.zeros((len(Kind), len(Latency)), np.int64),
     )

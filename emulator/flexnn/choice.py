@@ -50,7 +50,8 @@ def array_energy(run: LayerRun, machine: FlexMachine) -> float:
 
 def activity(run: LayerRun) -> Activity:
     """Return what a layer's energy is computed from."""
-    return Activity(run.bytes.sum(axis=0), run.slots.sum(axis=0), 0)
+    flits = int(run.traffic.link_flits.sum())
+    return Activity(run.bytes.sum(axis=0), run.slots.sum(axis=0), flits)
 
 
 def counted(

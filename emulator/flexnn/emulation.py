@@ -105,7 +105,7 @@ class FlexEmulation(Emulation):
         )  # fmt: skip
         at.cycle = run.cycle1
         at.tensors[step.output] = run.output
-        at.results.append(of_flex(run, plan.machine))
+        at.results.append(of_flex(run))
         keep(run)
         if recorder:
             recorder.add(at.frame, run, at.results[-1])

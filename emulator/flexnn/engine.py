@@ -13,6 +13,7 @@ from .descriptor import Cut
 from .dims import FL_DIMS, IF_DIMS, OF_DIMS, Dim
 from .jobs import Jobs, jobs
 from .machine import FlexMachine
+from .mesh import Mesh, Traffic, no_traffic
 from .operands import Operands, operands
 from .rounds import Loops, Places, Rounds, places
 from .timeline import Course, Mark, run_rounds
@@ -57,6 +58,11 @@ class Moves(NamedTuple):
     leaves: NDArray[np.uint8]
     """uint8[n]: bytes of a point that leaves, 0 where none does."""
 
+    def part(self, begin: int, end: int) -> "Moves":
+        """Return those of a half-open range."""
+        at = slice(begin, end)
+        return Moves(self.rounds.part(begin, end), self.what[at], self.leaves[at])
+
 
 @dataclass(frozen=True)
 class LayerRun:
@@ -76,6 +82,8 @@ class LayerRun:
     filled : int64[n_tiles + 1]
         When each tile is in SRAM, and when the last DRAM job ends.
     jobs : Jobs
+    traffic : Traffic
+        Over the mesh.
     start : int64[n_rounds, domains]
         When each domain begins each round; empty unless it was asked for, as ``each`` is.
     each : int32[n_rounds, v]
@@ -93,6 +101,7 @@ class LayerRun:
     marks: Ints
     filled: Ints
     jobs: Jobs
+    traffic: Traffic
     start: Ints = field(repr=False)
     each: NDArray[np.int32] = field(repr=False)
     domain: Ints = field(repr=False)
@@ -212,7 +221,8 @@ def run_layer(
     counters = _Counters(machine.array.n_vpes)
     n, k = cut.layer.sizes[Dim.N], len(weight)
     psum = np.zeros((n, k, cut.layer.sizes[Dim.OY], cut.layer.sizes[Dim.OX]), np.int32)
-    parts = list(_work(layer, domain, counters, psum, finish is not None, keeps_starts, tick))
+    mesh = Mesh(layer) if machine.sdn.kind == "mesh" else None
+    parts = list(_work(layer, domain, counters, psum, finish is not None, keeps_starts, mesh, tick))
     columns = [np.concatenate(part) for part in zip(*parts, strict=True)]
     taken, loads, what, leaves, tile, of_block, each = columns
     if finish is None:
@@ -260,6 +270,7 @@ def run_layer(
         marks,
         filled,
         found,
+        mesh.traffic if mesh else no_traffic(machine.n_nodes),
         start,
         each,
         domain,
@@ -277,7 +288,13 @@ def shape_of(layer: Layer, domain: Ints, multiplies: bool) -> Shape:
 
 
 def _work(
-    layer: Layer, domain: Ints, counters: _Counters, psum: Any, multiplies: bool, keeps: bool,
+    layer: Layer,
+    domain: Ints,
+    counters: _Counters,
+    psum: Any,
+    multiplies: bool,
+    keeps: bool,
+    mesh: Mesh | None,
     tick: Any,
 ) -> Iterator[tuple[NDArray[Any], ...]]:
     """Work through all rounds; yield what time and trace need, some rounds at a time."""
@@ -297,7 +314,7 @@ def _work(
             4 * machine.sdn.drain_bytes, box, row, row.copy(), pair, counters.count,
             counters.size, loads, no_spans,
         )  # fmt: skip
-        _cycles(layer, loads)
+        _cycles(layer, loads, mesh.cycles(what, tick) if mesh else None)
         taken = np.zeros((n, n_domains), np.int32)
         each = np.zeros((n, n_vpes), np.int32) if keeps else none
         compute(
@@ -317,16 +334,19 @@ def _of_blocks(cut: Cut, rounds: Rounds) -> Ints:
     return number
 
 
-def _cycles(layer: Layer, loads: Ints) -> None:
-    """Tell the cycles of loads and drains from their bytes."""
+def _cycles(layer: Layer, loads: Ints, distributed: Ints | None) -> None:
+    """Tell the cycles of loads and drains; ``distributed`` int64[n, 2] are those of the mesh."""
     sram, sdn = layer.machine.sram, layer.machine.sdn
-    read = (-(-loads[:, [Load.IF, Load.FL, Load.PSUM]] // sram.read_bytes)).sum(axis=1)
-    loads[:, Load.CYCLES] = np.maximum(read, -(-loads[:, Load.COLUMN] // sdn.column_bytes))
     size, points = loads[:, Load.DRAINED], loads[:, Load.POINTS]
+    if distributed is None:
+        buses = -(-loads[:, Load.COLUMN] // sdn.column_bytes), -(-size // sdn.drain_bytes)
+        distributed = np.stack(buses, axis=1)
+    read = (-(-loads[:, [Load.IF, Load.FL, Load.PSUM]] // sram.read_bytes)).sum(axis=1)
+    loads[:, Load.CYCLES] = np.maximum(read, distributed[:, 0])
     if layer.wires.reduced > 1:
         tree = layer.wires.depth - (-points // sdn.reduced_per_cycle)
         loads[:, Load.TREE] = np.where(size > 0, tree, 0)
-    out = np.maximum(-(-size // sdn.drain_bytes), -(-size // sram.write_bytes))
+    out = np.maximum(distributed[:, 1], -(-size // sram.write_bytes))
     loads[:, Load.DRAIN] = loads[:, Load.TREE] + out
 
 
@@ -336,6 +356,9 @@ def _all_counters(layer: Layer, counters: _Counters, loads: Ints, found: Jobs) -
     n = machine.n_units
     counts, size = np.zeros((2, n, len(Memory), 2), np.int64)
     counts[1:], size[1:] = counters.count, counters.size
+    is_bus = machine.sdn.kind == "bus"
+    if not is_bus:
+        counts[:, Memory.BUS, READ] = size[:, Memory.BUS, READ] = 0
     array = loads[:, [Load.IF, Load.FL, Load.PSUM]]
     drained = loads[:, Load.DRAINED]
     width = machine.dram.bytes_per_cycle
@@ -343,7 +366,7 @@ def _all_counters(layer: Layer, counters: _Counters, loads: Ints, found: Jobs) -
     for memory, op, bytes_, word in (
         (Memory.STORAGE, READ, array, machine.sram.read_bytes),
         (Memory.STORAGE, WRITE, drained, machine.sram.write_bytes),
-        (Memory.BUS, READ, drained, machine.sram.write_bytes),
+        (Memory.BUS, READ, drained * is_bus, machine.sram.write_bytes),
         (Memory.STORAGE, WRITE, found.read, width),
         (Memory.STORAGE, READ, written, width),
         (Memory.DRAM, READ, found.read, width),

@@ -4,6 +4,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from ...noc.profiles import PROFILES, SIMPLE
+from ...noc.topology import MAX_NODES
 from ..description import MAX_BYTES, Description, Noc, Part
 from .dataflows import DATAFLOWS
 
@@ -75,7 +77,9 @@ class Sdn(Part):
     """Points that the reduction over VPEs delivers a cycle."""
     round_overhead_cycles: int = Field(0, ge=0, le=3)
     packet_flits: int = Field(16, ge=1, le=255)
-    """Most flits of a packet over the mesh."""
+    """Most flits of a packet over the mesh; see `FlexMachine.packet_flits`."""
+    storage_ports: int = Field(1, ge=1, le=4)
+    """Flits that storage takes from the mesh per cycle. It offers one packet at a time."""
 
 
 class SparsityLogic(Part):
@@ -109,10 +113,50 @@ class FlexMachine(Description):
     noc: Noc = Field(default_factory=lambda: Noc.model_validate({}))
     """Of ``sdn.kind: mesh``."""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.sdn.kind == "bus":
+            return self
+        if self.noc.multicast == "chain":
+            raise ValueError("noc.multicast: must be tree or unicast with sdn.kind mesh, got chain")
+        width, height = self.sides
+        if width * height > MAX_NODES:
+            raise ValueError(
+                f"array: must have at most {MAX_NODES} nodes with sdn.kind mesh, got {width} x "
+                f"{height} with the row of storage; make rows or columns smaller, or use buses"
+            )
+        return self
+
     @property
     def n_units(self) -> int:
         """Storage and the VPEs."""
         return 1 + self.array.n_vpes
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Width and height of the mesh: a row with storage, then the rows of VPEs."""
+        return self.array.columns, self.array.rows + 1
+
+    @property
+    def n_nodes(self) -> int:
+        """Nodes of the mesh; units on buses."""
+        width, height = self.sides
+        return width * height if self.sdn.kind == "mesh" else self.n_units
+
+    @property
+    def packet_flits(self) -> int:
+        """Most flits of a packet over the mesh.
+
+        Routers with virtual channels hold whole packets in a buffer where they multicast or cut
+        through.
+        """
+        noc = self.noc
+        if noc.router == SIMPLE:
+            return self.sdn.packet_flits
+        profile = PROFILES[noc.router] if isinstance(noc.router, str) else noc.router
+        if noc.multicast == "tree" or profile.switching == "cut-through":
+            return min(self.sdn.packet_flits, noc.buffer_flits)
+        return self.sdn.packet_flits
 
     @property
     def pe_multipliers(self) -> int:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from ...models.network import Tensor
 from ...models.requantise import requantise
-from ...noc.iq_state import Stall
 from ..activations import Activations, stored, volume
 from ..latency import Latency
 from ..layer_result import LayerResult
@@ -108,13 +107,13 @@ def summary(cut: Cut) -> str:
     return f"{cut.descriptor.lanes} {'/'.join(sides)}"
 
 
-def of_flex(run: FlexRun, machine: FlexMachine) -> LayerResult:
+def of_flex(run: FlexRun) -> LayerResult:
     """Return the result of a layer of one frame on the array.
 
     ``events`` are pairs that were multiplied, ``waves`` rounds. What goes over buses is counted as
-    accesses of `firemesh.emulator.state.Memory.BUS`.
+    accesses of `firemesh.emulator.state.Memory.BUS`, what goes over the mesh as flits.
     """
-    array, n = run.array, machine.n_units
+    array = run.array
     return LayerResult(
         name=run.step.name,
         op=run.step.layer.op,
@@ -132,8 +131,8 @@ def of_flex(run: FlexRun, machine: FlexMachine) -> LayerResult:
         slots=array.slots,
         counts=array.counts,
         bytes=array.bytes,
-        link_flits=np.zeros((n, 5), np.int64),
-        sent_flits=np.zeros(n, np.int64),
-        stalls=np.zeros((n, len(Stall)), np.int64),
+        link_flits=array.traffic.link_flits,
+        sent_flits=array.traffic.sent_flits,
+        stalls=array.traffic.stalls,
         latency=np.zeros((len(Kind), len(Latency)), np.int64),
     )
