@@ -2,7 +2,8 @@
 
 Slow and obvious: plain Python, nested loops over tiles, rounds, VPEs, windows, lanes, positions;
 numpy only holds arrays. Rounds are cut in `oracle_flexnn_ranges` and timed in
-`oracle_flexnn_time`. The descriptor counts as legal, and the SDN is a bus.
+`oracle_flexnn_time`; `oracle_flexnn_mesh` tells of loads and drains over the mesh. The descriptor
+counts as legal.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
+import oracle_flexnn_mesh as mesh
 from oracle_flexnn_ranges import (
     DIMS,
     REDUCTION,
@@ -44,9 +46,10 @@ class Outcome:
     bytes: dict
     rounds: list[Round]
     jobs: list  # (filled[t], length) of each tile, then (cycles, length) of the last job
-    hops: int  # bytes
+    hops: int  # bytes on buses
     reduced: int  # adds of 4 bytes
     accesses: list | None = None  # (cycle, unit, memory, op, size), sorted
+    links: Counter = field(default_factory=Counter)  # (node, output) -> flits over the mesh
 
 
 @dataclass
@@ -206,11 +209,24 @@ class Log:
         return cycle
 
 
-def set_loads_and_drains(layer: Layer, mapping: Mapping, descriptor: dict, machine: dict) -> None:
-    """Set what each round loads and drains, and how long that takes: section 4."""
+def column_cycles(layer: Layer, mapping: Mapping, this: Round, machine: dict) -> int:
+    """Return how long a load takes on the buses of the columns."""
+    cycles = [0]
+    for column in range(math.prod(mapping.column_parts.values())):
+        ranges, b = mapping.column_ranges(this, column), digits(column, mapping.column_parts)
+        if has_work(ranges):
+            takes = [t for t in this.loads if t != "psums" or not any(b[d] for d in REDUCTION)]
+            n_bytes = sum(layer.box_bytes(t, ranges) for t in takes)
+            cycles.append(over(n_bytes, machine["sdn"]["column_bytes"]))
+    return max(cycles)
+
+
+def set_loads_and_drains(
+    layer: Layer, mapping: Mapping, descriptor: dict, machine: dict, used, links: Counter
+) -> None:
+    """Set what each round loads and drains, and how long that takes: sections 4 and 8."""
     sdn, sram = machine["sdn"], machine["sram"]
     n_reduced = math.prod(mapping.parts[d] for d in REDUCTION)
-    n_columns = math.prod(mapping.column_parts.values())
     depth = int(math.log2(n_reduced)) if descriptor["reduction"] == "tree" else n_reduced - 1
     spilled = {}  # OF ranges -> the last round that spilled them
     rounds = mapping.rounds
@@ -223,14 +239,11 @@ def set_loads_and_drains(layer: Layer, mapping: Mapping, descriptor: dict, machi
             this.reloads = spilled[key]
         this.loads = tuple(loads)
         n_words = sum(over(layer.box_bytes(t, this.ranges), sram["read_bytes"]) for t in loads)
-        cycles = [n_words]
-        for column in range(n_columns):
-            ranges, b = mapping.column_ranges(this, column), digits(column, mapping.column_parts)
-            if has_work(ranges):
-                takes = [t for t in loads if t != "psums" or not any(b[d] for d in REDUCTION)]
-                n_bytes = sum(layer.box_bytes(t, ranges) for t in takes)
-                cycles.append(over(n_bytes, sdn["column_bytes"]))
-        this.load = max(cycles)
+        if sdn["kind"] == "mesh":
+            messages = mesh.loads(layer, mapping, this, machine, used)
+            this.load = max(n_words, mesh.cycles(messages, machine, links))
+        else:
+            this.load = max(n_words, column_cycles(layer, mapping, this, machine))
         if r + 1 < len(rounds) and not differ("OF", this.ranges, rounds[r + 1].ranges):
             continue
         m = points(this.ranges)
@@ -238,8 +251,12 @@ def set_loads_and_drains(layer: Layer, mapping: Mapping, descriptor: dict, machi
             spilled[key] = r
         this.drained_bytes = m if this.ends else 4 * m
         this.tree = depth + over(m, sdn["reduced_per_cycle"]) if n_reduced > 1 else 0
-        widths = sdn["drain_bytes"], sram["write_bytes"]
-        this.drain = this.tree + max(over(this.drained_bytes, width) for width in widths)
+        if sdn["kind"] == "mesh":
+            messages = mesh.drains(mapping, this, machine, used, this.ends)
+            out = mesh.cycles(messages, machine, links)
+        else:
+            out = over(this.drained_bytes, sdn["drain_bytes"])
+        this.drain = this.tree + max(out, over(this.drained_bytes, sram["write_bytes"]))
 
 
 def jobs_of(layer: Layer, mapping: Mapping) -> list[list[tuple[str, int]]]:
@@ -369,7 +386,8 @@ def run_layer(x, w, shape, descriptor, machine, y_nonzero=None, accesses=False) 
                 this.compute[v] = sum(window.cycles for window in work[r, v])
                 this.is_short[v] = mapping.is_short(ranges)
 
-    set_loads_and_drains(layer, mapping, descriptor, machine)
+    links = Counter()
+    set_loads_and_drains(layer, mapping, descriptor, machine, used, links)
     width, overhead = machine["dram"]["bytes_per_cycle"], machine["sdn"]["round_overhead_cycles"]
     jobs = jobs_of(layer, mapping)
     lengths = [sum(over(n_bytes, width) for _, n_bytes in job) for job in jobs]
@@ -408,7 +426,8 @@ def run_layer(x, w, shape, descriptor, machine, y_nonzero=None, accesses=False) 
         bytes=dict(log.bytes),
         rounds=rounds,
         jobs=list(zip(job_ends, lengths, strict=True)),
-        hops=hops,
+        hops=hops if machine["sdn"]["kind"] == "bus" else 0,
         reduced=sum(n_adds * points(this.ranges) for this in rounds if this.drain),
         accesses=sorted(log.accesses) if accesses else None,
+        links=links,
     )
