@@ -97,10 +97,6 @@ COMPONENTS: Mapping[str, tuple[Memory, ...]] = {
 }
 """Components made of memories; MAC, NoC and idle come from other counters."""
 
-MNF = ("weight SRAM", "psum SRAM", "FIFO")
-FLEXNN = ("register file", "accumulator", "sparsity")
-"""Components that machines of one mode have."""
-
 
 @dataclass(frozen=True)
 class Activity:
@@ -136,7 +132,7 @@ def active_cycle_pj(machine: Description, energies: EnergyTable) -> float:
 
 
 def energy(activity: Activity, machine: Description) -> dict[str, float]:
-    """Return energy in pJ by component; those of the other mode are left out.
+    """Return energy in pJ by component.
 
     Idle energy is that of PE cycles lost to a cause of `firemesh.emulator.slots.IDLE`, at
     ``idle_fraction`` of `active_cycle_pj`.
@@ -149,7 +145,6 @@ def energy(activity: Activity, machine: Description) -> dict[str, float]:
             for memory in memories
         )
         for name, memories in COMPONENTS.items()
-        if name not in (FLEXNN if isinstance(machine, Machine) else MNF)
     }
     result["MAC"] = float(activity.slots[list(BUSY)].sum()) * energies.mac_pj
     bits = activity.flits * machine.flit_bits + 8 * float(by_memory[Memory.BUS])

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .formats import TensorSizes
     from .result import Result
 
+FLEXNN = ("register file", "accumulator", "sparsity")
+"""Components that machines of mode flexnn alone have."""
+
 SI = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
 
@@ -115,6 +118,8 @@ def _energy(result: "Result") -> Table:
     table = plain_table("Energy a frame", ("component",), ("energy", "part"))
     total = sum(result.energy.values())
     for name, pj in sorted(result.energy.items(), key=lambda item: -item[1]):
+        if not pj and (name in FLEXNN) != (result.mode == "flexnn"):
+            continue
         joule = pj * 1e-12 / max(result.frames, 1)
         table.add_row(name, si(joule, "J"), percent(pj / total if total else 0.0))
     return table

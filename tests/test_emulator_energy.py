@@ -16,7 +16,7 @@ from firemesh.emulator.energy import (
     table,
     tables,
 )
-from firemesh.emulator.machine import MachineError, machine
+from firemesh.emulator.machine import Machine, MachineError, machine
 from firemesh.emulator.slots import BUSY, IDLE, Cause
 from firemesh.emulator.state import Memory
 
@@ -58,7 +58,8 @@ def test_every_field_of_a_table_has_a_source_and_every_source_a_field(name):
 
 @every_table
 def test_a_table_prices_every_memory_that_is_counted(name):
-    assert {memory.name.lower() for memory in Memory} <= set(table(name).access_pj)
+    priced = {memory.name.lower() for memory in Memory if memory != Memory.BUS}
+    assert priced <= set(table(name).access_pj)
 
 
 def test_an_unknown_table_names_the_known_ones():
@@ -104,11 +105,14 @@ def test_registers_of_a_multiplication_cost_what_table_5_says():
 
 def test_each_memory_is_in_exactly_one_component():
     named = [memory for memories in COMPONENTS.values() for memory in memories]
-    assert sorted(named) == sorted(Memory)
+    assert sorted([*named, Memory.BUS]) == sorted(Memory)  # buses are priced as hops
 
 
 @given(
-    memory=st.sampled_from(Memory), op=st.integers(0, 1), n=st.integers(0, 10**9), on=every_machine
+    memory=st.sampled_from([m for m in Memory if m != Memory.BUS]),
+    op=st.integers(0, 1),
+    n=st.integers(0, 10**9),
+    on=every_machine,
 )
 def test_bytes_of_a_memory_cost_their_share_of_an_access_in_its_component_only(memory, op, n, on):
     activity = nothing()
@@ -120,14 +124,29 @@ def test_bytes_of_a_memory_cost_their_share_of_an_access_in_its_component_only(m
     assert not any(got.values())
 
 
+@given(n=st.integers(0, 10**9), on=every_machine)
+def test_a_byte_on_a_bus_costs_eight_bits_of_a_hop(n, on):
+    activity = nothing()
+    activity.bytes[Memory.BUS, 0] = n
+    got = energy(activity, on)
+    assert got.pop("NoC") == pytest.approx(8 * n * read(on.energy)["hop_bit_pj"])
+    assert not any(got.values())
+
+
 @given(cause=st.sampled_from(Cause), cycles=st.integers(0, 10**6), on=every_machine)
 def test_slots_cost_a_multiplication_a_share_of_an_active_cycle_or_nothing(cause, cycles, on):
-    # an idle PE cycle, by hand: the idle share of a row, M*L products, M*L psums read and written
+    # an idle PE cycle, by hand: the idle share of a row, M*L products, M*L psums read and written;
+    # in mode flexnn of an activation, a weight and an accumulator for each lane
     whole = read(on.energy)
     access = whole["access_pj"]
-    per_byte = {name: 8 * access[name]["pj"] / access[name]["bits"] for name in ("weight", "psum")}
-    width = on.pe.modules * on.pe.lanes
-    active = width * per_byte["weight"] + width * whole["mac_pj"] + 2 * width * 4 * per_byte["psum"]
+    per_byte = {name: 8 * part["pj"] / part["bits"] for name, part in access.items()}
+    if isinstance(on, Machine):
+        width = on.pe.modules * on.pe.lanes
+        each = per_byte["weight"] + 2 * 4 * per_byte["psum"]
+    else:
+        width = on.array.lanes
+        each = per_byte["rf_if"] + per_byte["rf_fl"] + 4 * per_byte["acc"]
+    active = width * (each + whole["mac_pj"])
     activity = nothing()
     activity.slots[cause] = cycles * width
     got = energy(activity, on)
@@ -147,7 +166,7 @@ def test_no_slot_is_both_busy_and_idle_and_slots_of_an_issued_row_or_a_scan_are_
 def test_a_flit_costs_all_its_bits_on_each_link(flits, on):
     got = energy(Activity(nothing().bytes, nothing().slots, flits), on)
     hop_pj = read(on.energy)["hop_bit_pj"]
-    assert got.pop("NoC") == pytest.approx(flits * on.noc.flit_bits * hop_pj)
+    assert got.pop("NoC") == pytest.approx(flits * on.flit_bits * hop_pj)
     assert not any(got.values())
 
 

@@ -422,11 +422,16 @@ WRONG = {
     "nan": (ModelError, {"images": np.full((1, 8, 8), np.nan)}, "must be finite in float32"),
     "path as images": (ModelError, {"images": "frames.npy"}, "images: must have shape frames x"),
     "machine": (MachineError, {"machine": "eyeriss"}, "eyeriss: no machine of this name and no"),
-    "mode": (MachineError, {"mode": "flexnn"}, "mode: must be one of mnf, got 'flexnn'"),
+    "mode": (MachineError, {"mode": "nope"}, "mode: must be one of mnf, flexnn, got 'nope'"),
+    "mode of the machine": (
+        MachineError,
+        {"mode": "flexnn", "machine": "mnf-tiny"},
+        "mnf-tiny: is a machine of mode mnf, got mode flexnn; .* is flexnn-edge",
+    ),
     "energy": (
         MachineError,
         {"machine": SMALL.replace(energy="x")},
-        "energy: must be one of mnf-calibrated",
+        "energy: must be one of eyeriss, maestro, mnf-calibrated",
     ),
     "storage": (
         MappingError,

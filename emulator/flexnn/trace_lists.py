@@ -396,6 +396,7 @@ class ArrayLists:
 
 def _groups(size: NDArray[Any]) -> list[tuple[Ints, NDArray[Any]]]:
     """Return rows [v, n] that are equal: which, and the row."""
-    found, number = np.unique(size, axis=0, return_inverse=True)
-    number = number.reshape(-1)
-    return [(np.flatnonzero(number == i), found[i]) for i in range(len(found))]
+    rows: dict[bytes, list[int]] = {}
+    for v, row in enumerate(size):
+        rows.setdefault(row.tobytes(), []).append(v)
+    return [(np.array(units), size[units[0]]) for units in rows.values()]

@@ -20,7 +20,15 @@ WORDS = {
     Cause.DECODE: "an event is decoded and its first row on its way",
     Cause.DRAIN: "before a wave's first event or after its last: events come, PEs end unevenly",
     Cause.WEIGHTS: "weights come in from DRAM",
-    Cause.UNUSED: "the PE has no filters in the wave",
+    Cause.UNUSED: "the PE has no part in the wave or layer",
+    Cause.ROUNDING: "a last block is short: fewer channels than lanes, fewer points than VPEs",
+    Cause.IMBALANCE: "a lane waits for the slowest of its window",
+    Cause.EMPTY: "a window has no pair of non-zeros",
+    Cause.BARRIER: "a VPE waits for slower ones before its next round",
+    Cause.LOAD: "operands come from SRAM",
+    Cause.DRAM: "tiles come from DRAM, or go to it",
+    Cause.DRAIN_BOUND: "results of a round before have not left yet",
+    Cause.FILL: "the first load, and overheads of rounds",
 }
 """What each cause means to a reader of a table."""
 

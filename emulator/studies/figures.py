@@ -27,6 +27,14 @@ COLOURS: dict[Cause, tuple[str, str]] = {
     Cause.DRAIN: ("#999999", ""),
     Cause.WEIGHTS: ("#333333", ""),
     Cause.UNUSED: ("#DDDDDD", ""),
+    Cause.ROUNDING: ("#F0E442", "xx"),
+    Cause.IMBALANCE: ("#D55E00", "//"),
+    Cause.EMPTY: ("#009E73", "//"),
+    Cause.BARRIER: ("#D55E00", ".."),
+    Cause.LOAD: ("#CC79A7", "++"),
+    Cause.DRAM: ("#333333", "//"),
+    Cause.DRAIN_BOUND: ("#E69F00", "//"),
+    Cause.FILL: ("#999999", "//"),
 }
 """Colour and hatching of a cause: M. Okabe and K. Ito's colours, which the colour-blind tell
 apart; causes of one kind have one colour."""

@@ -5,7 +5,8 @@ from typing import Any
 
 from ...models.recipe import Recipe
 from ..energy import tables
-from ..machine import mnf_machine as machine, presets
+from ..machine import mnf_machine as machine
+from ..machine import presets
 from ..slots import BUSY, Cause
 from ..tables import percent
 from .causes import LOST, WORDS, label, largest
