@@ -84,6 +84,8 @@ class LayerRun:
     jobs : Jobs
     traffic : Traffic
         Over the mesh.
+    taken : int32[n_rounds, domains]
+        Cycles of each domain in each round, without overheads and waits.
     start : int64[n_rounds, domains]
         When each domain begins each round; empty unless it was asked for, as ``each`` is.
     each : int32[n_rounds, v]
@@ -102,6 +104,7 @@ class LayerRun:
     filled: Ints
     jobs: Jobs
     traffic: Traffic
+    taken: NDArray[np.int32] = field(repr=False)
     start: Ints = field(repr=False)
     each: NDArray[np.int32] = field(repr=False)
     domain: Ints = field(repr=False)
@@ -271,6 +274,7 @@ def run_layer(
         filled,
         found,
         mesh.traffic if mesh else no_traffic(machine.n_nodes),
+        taken,
         start,
         each,
         domain,
