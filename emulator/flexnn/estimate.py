@@ -1,28 +1,41 @@
 """What a legal descriptor is estimated to cost on a layer; `docs/flexnn-schedule.md`."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..energy import active_cycle_pj, table
-from .descriptor import Cut
-from .dims import Dim, LayerDims
+from ..state import build
+from .descriptor import Cut, product
+from .dims import FL_DIMS, NAMES, OF_DIMS, Dim, LayerDims
 from .expectations import MOST_POSITIONS, expected_maxima, shared_activations, slowest
 from .machine import FlexMachine
-from .pricing import cut_axis, cut_dim, measure, price, price_rounds
+from .pricing import cut_axis, cut_block, price, price_blocks, price_windows
 from .problem import Fact, Kind, Problem, Trial
-from .rules import skippable  # noqa: F401
 
 LANE_MODES = ("vxv", "mxm")
 SPARSITIES = ("dense", "activation", "weight", "both")
 BARRIERS = ("vpe", "column", "array")
-KINDS = (
-    Kind.POINT, Kind.GROUP, Kind.POINT, Kind.POINT,
-    Kind.FILTER, Kind.REDUCED, Kind.REDUCED, Kind.REDUCED,
-)  # fmt: skip
-"""Of each `Dim`."""
+KINDS = {
+    Dim.N: Kind.POINT, Dim.G: Kind.GROUP, Dim.OY: Kind.POINT, Dim.OX: Kind.POINT,
+    Dim.OC: Kind.FILTER, Dim.IC: Kind.REDUCED, Dim.FY: Kind.REDUCED, Dim.FX: Kind.REDUCED,
+}  # fmt: skip
+ORDERS = (
+    ("G", "OC", "IC", "FY", "FX", "N", "OY", "OX"),
+    ("N", "G", "OY", "OX", "IC", "FY", "FX", "OC"),
+    ("N", "G", "OY", "OX", "OC", "IC", "FY", "FX"),
+)
+"""Orders of blocks in which weights, ifmap, ofmap stay; by `Kind`."""
+TILE_ORDERS = (
+    ("G", "OC", "N", "OY", "OX", "IC", "FY", "FX"),
+    ("N", "G", "OY", "OX", "OC", "IC", "FY", "FX"),
+)
+"""Orders of tiles in which weights, ifmap stay where the reduction is not tiled."""
+TILED = (Dim.N, Dim.G, Dim.OY, Dim.OX, Dim.OC, Dim.IC)
+"""Dimensions of which a search cuts tiles."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +45,14 @@ class Densities:
     Parameters
     ----------
     activations, weights : float
-        0 to 1. The ofmap counts as dense as the activations.
+        0 to 1.
+    outputs : float or None
+        Of the ofmap; None: as of the activations.
     """
 
     activations: float = 0.5
     weights: float = 1.0
+    outputs: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,9 +62,9 @@ class Estimate:
     Parameters
     ----------
     cycles, energy_pj : float
-    rounds : float
+    rounds : int
     compute_cycles : float
-        Of all rounds, in the slowest VPE of each.
+        Of the slowest VPE, over all rounds.
     sram_read_bytes, sram_written_bytes : float
         By the array.
     dram_read_bytes, dram_written_bytes : float
@@ -56,7 +72,7 @@ class Estimate:
 
     cycles: float
     energy_pj: float
-    rounds: float
+    rounds: int
     compute_cycles: float
     sram_read_bytes: float
     sram_written_bytes: float
@@ -71,49 +87,101 @@ class Estimate:
 
 
 def places(layer: LayerDims, axis: int) -> NDArray[np.int64]:
-    """Return the ifmap rows (axis 0) or columns of all kernel positions, those of padding less."""
-    outputs, kernel = layer.sizes[Dim.OY + axis], layer.sizes[Dim.FY + axis]
-    stride, dilation = layer.strides[axis], layer.dilations[axis]
-    found = np.arange(outputs)[:, None] * stride + np.arange(kernel) * dilation
-    found -= layer.pads[axis]
-    return found[(found >= 0) & (found < layer.ifmap[axis])]
+    """Return the ifmap rows (axis 0) or columns of all kernel positions that are no padding."""
+    outputs, taps = layer.sizes[Dim.OY + axis], layer.sizes[Dim.FY + axis]
+    found = np.arange(outputs)[:, None] * layer.strides[axis]
+    found = found + np.arange(taps) * layer.dilations[axis] - layer.pads[axis]
+    return np.asarray(found[(found >= 0) & (found < layer.ifmap[axis])], np.int64)
 
 
-def inside(layer: LayerDims) -> float:
-    """Return the share of kernel positions that lie on the ifmap, not on its padding."""
+def on_ifmap(layer: LayerDims) -> float:
+    """Return the share of kernel positions that are no padding."""
     s = layer.sizes
     found = places(layer, 0).size * places(layer, 1).size
     return found / (s[Dim.OY] * s[Dim.FY] * s[Dim.OX] * s[Dim.FX])
 
 
-def kept(sparsity: str, densities: Densities, pays_below: float) -> tuple[bool, bool]:
-    """Return whether activations, and weights, are skipped."""
+def skipped(sparsity: str, densities: Densities, pays_below: float) -> tuple[bool, bool]:
+    """Return whether activations, and weights, are skipped; `docs/flexnn-cycles.md`, section 4."""
     return (
         sparsity in ("activation", "both") and densities.activations < pays_below,
         sparsity in ("weight", "both") and densities.weights < pays_below,
     )
 
 
-def _shares(densities: Densities, pays_below: float, on_ifmap: float) -> np.ndarray:
-    rows = []
-    for sparsity in SPARSITIES:
-        skips_if, skips_fl = kept(sparsity, densities, pays_below)
-        act = densities.activations if skips_if else 1.0
-        weight = densities.weights if skips_fl else 1.0
-        bits_if, bits_fl = skips_if / 8, skips_fl / 8
-        pairs = act * (on_ifmap if skips_if else 1.0) * weight
-        rows.append([act + bits_if, weight + bits_fl, act + bits_if, act, weight, bits_if, bits_fl,
-                     pairs])  # fmt: skip
-    return np.array(rows)
+def shares(sparsity: str, densities: Densities, pays_below: float, real: float) -> list[float]:
+    """Return a row of `Problem.shares`; ``real``: share of kernel positions without padding."""
+    skips_if, skips_fl = skipped(sparsity, densities, pays_below)
+    act, weight = (
+        share if is_skipped else 1.0
+        for share, is_skipped in (
+            (densities.activations, skips_if),
+            (densities.weights, skips_fl),
+        )
+    )
+    out = densities.activations if densities.outputs is None else densities.outputs
+    is_packed = sparsity in ("activation", "both") and out < pays_below
+    pairs = act * weight * (real if skips_if else 1.0)
+    bits_if, bits_fl = skips_if / 8, skips_fl / 8
+    return [act + bits_if, weight + bits_fl, out + 1 / 8 if is_packed else 1.0,
+            act, weight, bits_if, bits_fl, pairs]  # fmt: skip
 
 
-def lanes_in_use(size: int, lanes: int) -> set[int]:
-    """Return the numbers of lanes that have channels in mode ``vxv``, by block of IC."""
-    return {-(-own // -(-own // lanes)) for own in {*range(lanes, size, lanes), size}}
+def least_dram(layer: LayerDims, of_shares: list[list[float]]) -> NDArray[np.float64]:
+    """Return the bytes of IF, FL and OF that DRAM moves at least: what is needed, once.
+
+    Parameters
+    ----------
+    layer : LayerDims
+    of_shares : list of list of float
+        Rows of `Problem.shares`.
+
+    Returns
+    -------
+    float64[4, 3]
+        By sparsity.
+    """
+    height, width = (np.unique(places(layer, axis)).size for axis in (0, 1))
+    sizes = (
+        height * width * product(layer.sizes, (Dim.N, Dim.G, Dim.IC)),
+        product(layer.sizes, FL_DIMS),
+        product(layer.sizes, OF_DIMS),
+    )
+    return np.array(of_shares)[:, :3] * sizes
+
+
+def _windows(
+    layer: LayerDims,
+    machine: FlexMachine,
+    densities: Densities,
+    having: tuple[Collection[int], Collection[int]],
+) -> dict[str, Any]:
+    """Return ``window_row`` and ``windows`` of `Problem`."""
+    lanes, logic, sizes = machine.array.lanes, machine.sparsity, layer.sizes
+    # a VPE holds the weights of all lanes
+    longest = machine.rf.banks * machine.rf.bank_bytes // lanes
+    longest = min(longest, sizes[Dim.IC] * sizes[Dim.FY] * sizes[Dim.FX], MOST_POSITIONS)
+    rows = np.full((len(LANE_MODES), len(SPARSITIES), lanes + 1), -1, np.int64)
+    tables: list[NDArray[np.float64]] = []
+    real = on_ifmap(layer)
+    for s, name in enumerate(SPARSITIES):
+        row = shares(name, densities, logic.pays_below, real)
+        act = row[3] * real if row[5] else 1.0
+        for mode in range(len(LANE_MODES)):
+            for n in having[mode]:
+                rows[mode, s, n] = len(tables)
+                more = (n, max(longest, 1), logic.empty_window_cycles)
+                tables.append(
+                    shared_activations((act, row[4]), *more) if mode else slowest(row[7], *more)
+                )
+    return {"window_row": rows, "windows": np.array(tables)}
 
 
 def problem(
-    layer: LayerDims, machine: FlexMachine, densities: Densities, having: frozenset[int]
+    layer: LayerDims,
+    machine: FlexMachine,
+    densities: Densities,
+    having: tuple[Collection[int], Collection[int]],
 ) -> Problem:
     """Return a layer on a machine as kernels take it.
 
@@ -122,73 +190,75 @@ def problem(
     layer : LayerDims
     machine : FlexMachine
     densities : Densities
-    having : set of int
-        Lanes that may have positions.
+    having : two collections of int
+        By lane mode, how many lanes of a window may have positions.
     """
-    array, sparsity, sdn, sram = machine.array, machine.sparsity, machine.sdn, machine.sram
-    pays, on_ifmap = sparsity.pays_below, inside(layer)
-    sizes = layer.sizes
-    longest = sizes[Dim.IC] * sizes[Dim.FY] * sizes[Dim.FX]
-    positions = max(1, min(longest, machine.rf.banks * machine.rf.bank_bytes, MOST_POSITIONS))
-    window_row = np.full((2, len(SPARSITIES), array.lanes + 1), -1, np.int64)
-    tables = []
-    for s, name in enumerate(SPARSITIES):
-        skips_if, skips_fl = kept(name, densities, pays)
-        shares = (
-            densities.activations * on_ifmap if skips_if else 1.0,
-            densities.weights if skips_fl else 1.0,
-        )
-        for lanes in having:
-            empty = sparsity.empty_window_cycles
-            window_row[0, s, lanes] = len(tables)
-            tables.append(slowest(shares[0] * shares[1], lanes, positions, empty))
-            window_row[1, s, lanes] = len(tables)
-            tables.append(shared_activations(shares, lanes, positions, empty))
+    array, sdn, sram, logic = machine.array, machine.sdn, machine.sram, machine.sparsity
     energies = table(machine.energy)
-    byte_pj = {name: access.byte_pj for name, access in energies.access_pj.items()}
     memories = ("storage", "dram", "rf_if", "rf_fl", "rf_of", "bitmap_if", "bitmap_fl", "acc")
-    pj = [byte_pj[name] for name in memories]
+    pj = [energies.access_pj[name].byte_pj for name in memories]
     pj += [energies.mac_pj, 8 * energies.hop_bit_pj]
     pj.append(energies.idle_fraction * active_cycle_pj(machine, energies))
-    is_mesh = sdn.kind == "mesh"
-    numbers = [
-        array.lanes, machine.rf.banks, machine.rf.bank_bytes, sram.bytes, sram.read_bytes,
-        sram.write_bytes, sdn.column_bytes, sdn.drain_bytes, sdn.reduced_per_cycle,
-        sdn.round_overhead_cycles, machine.dram.bytes_per_cycle, sram.ports == "shared",
-        BARRIERS.index(sparsity.barrier), array.n_vpes, 0,
-    ]  # fmt: skip
-    if is_mesh:
-        numbers[6] = numbers[7] = max(1, machine.noc.flit_bits // 8)
-        numbers[14] = array.rows + array.columns
-    return Problem(
-        np.array(sizes, np.int64),
-        layer.geometry(),
-        np.array(KINDS, np.int64),
-        np.array([np.unique(places(layer, axis)).size for axis in (0, 1)], np.int64),
-        _shares(densities, pays, on_ifmap),
-        window_row,
-        np.array(tables),
-        expected_maxima(array.n_vpes),
-        np.array(pj),
-        np.array(numbers, np.int64),
+    is_mesh, flit_bytes = sdn.kind == "mesh", max(1, machine.noc.flit_bits // 8)
+    of_shares = [shares(name, densities, logic.pays_below, on_ifmap(layer)) for name in SPARSITIES]
+    least = least_dram(layer, of_shares)
+    return build(
+        Problem,
+        sizes=layer.sizes,
+        geometry=layer.geometry(),
+        kinds=[int(KINDS[dim]) for dim in Dim],
+        least_dram=least,
+        least_moved=least.sum(axis=1),
+        orders=[[NAMES.index(name) for name in order] for order in ORDERS],
+        tile_orders=[[NAMES.index(name) for name in order] for order in TILE_ORDERS],
+        is_tiled=[dim in TILED for dim in Dim],
+        shares=of_shares,
+        **_windows(layer, machine, densities, having),
+        maxima=expected_maxima(array.n_vpes),
+        pj=pj,
+        lanes=array.lanes,
+        banks=machine.rf.banks,
+        bank_bytes=machine.rf.bank_bytes,
+        sram_bytes=sram.bytes,
+        read_bytes=sram.read_bytes,
+        write_bytes=sram.write_bytes,
+        column_bytes=flit_bytes if is_mesh else sdn.column_bytes,
+        drain_bytes=flit_bytes if is_mesh else sdn.drain_bytes,
+        reduced_per_cycle=sdn.reduced_per_cycle,
+        overhead=sdn.round_overhead_cycles,
+        dram_bytes=machine.dram.bytes_per_cycle,
+        is_shared=sram.ports == "shared",
+        barrier=BARRIERS.index(logic.barrier),
+        n_vpes=array.n_vpes,
+        mesh_hops=array.rows + array.columns if is_mesh else 0,
     )
 
 
-def trial() -> Trial:
-    """Return an empty candidate."""
-
-    def whole(n: int = 8) -> np.ndarray:
-        return np.ones(n, np.int64)
-
-    return Trial(
-        whole(), whole(), whole(), whole(), np.arange(8), np.arange(8), whole(3), whole(),
-        np.ones(8), np.ones(8), np.ones(8), np.ones((2, 3)), whole(), whole(), whole(),
-        np.zeros(len(Fact)),
-    )  # fmt: skip
+def trial(lanes: int, mode: str) -> Trial:
+    """Return an empty candidate of a lane mode."""
+    units = [lanes if dim == lane_dim(mode) else 1 for dim in Dim]
+    whole: dict[str, Any] = {name: np.ones(len(Dim)) for name in Trial._fields}
+    whole["spans"] = np.ones((2, 3))
+    choice = [LANE_MODES.index(mode), 0, 0]
+    return build(Trial, **whole | {"units": units, "choice": choice, "facts": np.zeros(len(Fact))})
 
 
-def _put(into: np.ndarray, values: Iterable[int]) -> None:
-    into[:] = list(values)
+def lane_dim(mode: str) -> Dim:
+    """Return the dimension of which each lane of a mode takes another part."""
+    return Dim.IC if mode == "vxv" else Dim.OC
+
+
+def lanes_in_use(block: int, lanes: int, mode: str) -> int:
+    """Return the lanes of a window that have positions.
+
+    Parameters
+    ----------
+    block : int
+        Elements of `lane_dim`, as far as they exist.
+    lanes : int
+    mode : {"vxv", "mxm"}
+    """
+    return min(block, lanes) if mode == "mxm" else -(-block // -(-block // lanes))
 
 
 def estimate(cut: Cut, machine: FlexMachine, densities: Densities) -> Estimate:
@@ -202,39 +272,38 @@ def estimate(cut: Cut, machine: FlexMachine, densities: Densities) -> Estimate:
 
     Notes
     -----
-    Source: `docs/flexnn-cycles.md`; approximations are those of `docs/flexnn-schedule.md`.
+    Source: `docs/flexnn-cycles.md`; `docs/flexnn-schedule.md` states what is approximated.
     """
-    descriptor, lanes = cut.descriptor, machine.array.lanes
-    is_mxm = descriptor.lanes == "mxm"
-    dim = Dim.OC if is_mxm else Dim.IC
-    own = min(cut.block[dim], cut.layer.sizes[dim])
-    having = min(own, lanes) if is_mxm else -(-own // -(-own // lanes))
-    given = problem(cut.layer, machine, densities, frozenset((having,)))
-    tried = trial()
-    pairs = (
-        (tried.block, cut.block), (tried.rows, cut.row_parts), (tried.columns, cut.column_parts),
-        (tried.tile, cut.tile), (tried.order, cut.order), (tried.tile_order, cut.tile_order),
-        (tried.n_tiles, cut.tiles), (tried.inner, cut.blocks()),
-        (tried.choice, (is_mxm, SPARSITIES.index(descriptor.sparsity),
-                        descriptor.reduction == "chain")),
-    )  # fmt: skip
-    for into, values in pairs:
-        _put(into, values)
+    descriptor, mode = cut.descriptor, cut.descriptor.lanes
+    dim = lane_dim(mode)
+    n = lanes_in_use(min(cut.block[dim], cut.layer.sizes[dim]), machine.array.lanes, mode)
+    given = problem(cut.layer, machine, densities, ([n], []) if mode == "vxv" else ([], [n]))
+    tried = trial(machine.array.lanes, mode)
+    tried.choice[1] = SPARSITIES.index(descriptor.sparsity)
+    tried.choice[2] = descriptor.reduction == "chain"
+    tried.block[:], tried.rows[:], tried.columns[:] = cut.block, cut.row_parts, cut.column_parts
     for each in Dim:
-        cut_dim(given, tried, int(each))
-    cut_axis(given, tried, 0)
-    cut_axis(given, tried, 1)
-    measure(given, tried)
-    price_rounds(given, tried)
+        cut_block(given, tried, int(each))
+    for axis in (0, 1):
+        cut_axis(given, tried, axis)
+    price_windows(given, tried)
+    price_blocks(given, tried)
+    tried.order[:], tried.tile_order[:] = cut.order, cut.tile_order
+    tried.tile[:], tried.n_tiles[:], tried.inner[:] = cut.tile, cut.tiles, cut.blocks()
     price(given, tried)
     return estimate_of(tried)
 
 
 def estimate_of(tried: Trial) -> Estimate:
-    """Return the estimate in a candidate's facts."""
-    facts = tried.facts
-    rounds = float(facts[Fact.ROUNDS])
-    compute = rounds * float(facts[Fact.COMPUTE])
-    written = (Fact.SRAM_READ, Fact.SRAM_WRITTEN, Fact.DRAM_READ, Fact.DRAM_WRITTEN)
-    amounts = [float(facts[fact]) for fact in written]
-    return Estimate(float(facts[Fact.CYCLES]), float(facts[Fact.ENERGY]), rounds, compute, *amounts)
+    """Return the estimate among a candidate's facts."""
+    facts = {fact: float(tried.facts[fact]) for fact in Fact}
+    return Estimate(
+        facts[Fact.CYCLES],
+        facts[Fact.ENERGY],
+        round(facts[Fact.ROUNDS]),
+        facts[Fact.ROUNDS] * facts[Fact.COMPUTE],
+        facts[Fact.SRAM_READ],
+        facts[Fact.SRAM_WRITTEN],
+        facts[Fact.DRAM_READ],
+        facts[Fact.DRAM_WRITTEN],
+    )

@@ -1,22 +1,26 @@
 """What a candidate is estimated to cost: kernels; `docs/flexnn-schedule.md` has the formulas.
 
-`measure` works out what blocks and partitions alone decide, `price_rounds` what orders add, `price`
-what tiles do. All are products of loop counts; nothing loops over rounds.
+`cut_block` and `cut_axis` work out what block and partitions of a dimension decide, `price_windows`
+and `price_blocks` what all of them decide, with bounds, and `price` what orders and tiles add. All
+are products of loop counts: nothing loops over rounds.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 
-from ...noc.kernel import kernel, outer_kernel
-from ..state import I64x1, I64x2, I64x3
-from .expectations import Table
-from .problem import Fact, Kind, Price, Problem, Share, Trial, Width
+from ...noc.kernel import first_class, kernel, signature
+from ..state import I64x1, example
+from .dims import Dim
+from .problem import Fact, Kind, Price, Problem, Share, Trial
 
-N_DIMS = 8
-NO_RUN = 4
+N_DIMS = len(Dim)
 TINY = 1e-9
 """Of a word: what floating point may add to a quotient that is whole."""
+
+NO_KIND = Kind.NONE.value
+"""A plain number, which may become another kind's."""
+
+SIGNATURE = signature(example(Problem), example(Trial))
+DIM_SIGNATURE = signature(example(Problem), example(Trial), 0)
 
 
 @kernel
@@ -29,13 +33,13 @@ def copy(source: I64x1, target: I64x1) -> None:
 @kernel
 def upward(value: float) -> float:
     """Round up, but for what floating point added to a whole number."""
-    return np.ceil(value - TINY)
+    return float(np.ceil(value - TINY))
 
 
 @kernel
-def lane_unit(problem: Problem, mode: int, dim: int) -> int:
-    """Return the elements of a dimension that the lanes take at once: vxv IC, mxm OC."""
-    return problem.machine[Width.LANES] if dim == 5 - mode else 1
+def stored(elements: float, data: float, bits: float) -> float:
+    """Return the bytes of a box: what is stored of each element, and whole bytes of bitmap."""
+    return elements * data + upward(elements * bits)
 
 
 @kernel
@@ -51,7 +55,7 @@ def span(problem: Problem, axis: int, tall: int, step: int, deep: int, kernel_st
     deep, kernel_step : int
         The same of kernel rows.
     """
-    size, kernel_size = problem.sizes[2 + axis], problem.sizes[6 + axis]
+    size, kernel_size = problem.sizes[Dim.OY + axis], problem.sizes[Dim.FY + axis]
     stride, dilation = problem.geometry[axis], problem.geometry[2 + axis]
     pad, height = problem.geometry[4 + axis], problem.geometry[6 + axis]
     total = 0
@@ -65,113 +69,120 @@ def span(problem: Problem, axis: int, tall: int, step: int, deep: int, kernel_st
     return float(total)
 
 
-@kernel
-def cut_dim(problem: Problem, trial: Trial, dim: int) -> None:
+@first_class(DIM_SIGNATURE)
+def cut_block(problem: Problem, trial: Trial, dim: int) -> int:
     """Work out what block and partitions of a dimension decide."""
-    size, block = problem.sizes[dim], trial.block[dim]
+    size, block, unit = problem.sizes[dim], trial.block[dim], trial.units[dim]
     step = block * trial.rows[dim] * trial.columns[dim]
     n = (size + step - 1) // step
     rest = size - (n - 1) * step
-    unit = lane_unit(problem, trial.choice[0], dim)
-    whole, last = min(block, size), min(block, rest)
-    column = trial.rows[dim] * block
+    whole, last, column = min(block, size), min(block, rest), trial.rows[dim] * block
     trial.n_blocks[dim] = n
     trial.first[dim] = (n - 1) * ((whole + unit - 1) // unit) + (last + unit - 1) // unit
     trial.column[dim] = (n - 1) * min(column, size) + min(column, rest)
-    trial.n_vpes[dim] = (size + block - 1) // block
+    trial.vpes[dim] = (size + block - 1) // block
+    return 0
 
 
-@kernel
-def cut_axis(problem: Problem, trial: Trial, axis: int) -> None:
+@first_class(DIM_SIGNATURE)
+def cut_axis(problem: Problem, trial: Trial, axis: int) -> int:
     """Work out the ifmap rows (axis 0) or columns of `Trial.spans`."""
-    out, inside = 2 + axis, 6 + axis
+    out, inside = Dim.OY + axis, Dim.FY + axis
     block, deep = trial.block[out], trial.block[inside]
     tall, kernel_tall = block * trial.rows[out], deep * trial.rows[inside]
     step, kernel_step = tall * trial.columns[out], kernel_tall * trial.columns[inside]
     trial.spans[axis, 0] = span(problem, axis, step, step, kernel_step, kernel_step)
     trial.spans[axis, 1] = span(problem, axis, tall, step, kernel_tall, kernel_step)
     trial.spans[axis, 2] = span(problem, axis, block, block, deep, deep)
-
-
-@kernel
-def windows(problem: Problem, trial: Trial) -> None:
-    """Work out a round's cycles of windows, and the energy of all windows."""
-    sizes, block, facts = problem.sizes, trial.block, trial.facts
-    mode, sparsity = trial.choice[0], trial.choice[1]
-    lanes, share, pj = problem.machine[Width.LANES], problem.shares[sparsity], problem.pj
-    rounds = dense = work = reduced = 1.0
-    n_windows = vpes = 1.0
-    rows = points = 1
-    for dim in range(N_DIMS):
-        unit = lane_unit(problem, mode, dim)
-        rounds *= trial.n_blocks[dim]
-        dense *= trial.first[dim]
-        work *= (sizes[dim] + unit - 1) // unit
-        vpes *= trial.rows[dim] * trial.columns[dim]
-        rows *= trial.rows[dim]
-        if problem.kinds[dim] == Kind.REDUCED:
-            reduced *= trial.n_vpes[dim]
-        else:
-            points *= sizes[dim]
-            n_windows *= (min(block[dim], sizes[dim]) + unit - 1) // unit
-    own = min(block[5 - mode], sizes[5 - mode])
-    each = (own + lanes - 1) // lanes
-    channels = each if mode == 0 else min(block[5], sizes[5])
-    positions = min(block[6], sizes[6]) * min(block[7], sizes[7]) * channels
-    having = (own + each - 1) // each if mode == 0 else min(own, lanes)
-    table = problem.windows[problem.window_row[mode, sparsity, having]]
-    at = min(positions, table.shape[1] - 1)
-    mean = table[0, at] / at
-    deviation = np.sqrt(table[1, at] / (at * positions * n_windows))
-    domain = vpes if problem.machine[Width.BARRIER] == 2 else 1.0
-    if problem.machine[Width.BARRIER] == 1:
-        domain = float(rows)
-    slowest = min(mean + deviation * problem.maxima[int(domain)], max(mean, 1.0))
-    facts[Fact.ROUNDS], facts[Fact.VPES] = rounds, vpes
-    facts[Fact.COMPUTE] = dense * slowest / rounds
-    facts[Fact.BUSY] = dense * mean / rounds
-    # of all VPEs: windows, and dense cycles of theirs
-    all_windows = work * reduced
-    for dim in range(5, N_DIMS):
-        all_windows /= (sizes[dim] + lanes - 1) // lanes if dim == 5 - mode else sizes[dim]
-    macs = float(points) * sizes[5] * sizes[6] * sizes[7]
-    if_reads = macs * share[Share.PAIRS] if mode == 0 else work * mean * table[2, at]
-    if_lanes = lanes if mode == 0 else 1
-    facts[Fact.PAIRS_PJ] = (
-        macs * share[Share.PAIRS] * (pj[Price.RF_FL] + 4 * pj[Price.ACC] + pj[Price.MAC])
-        + if_reads * pj[Price.RF_IF]
-        + 4 * points * reduced * table[2, at] * pj[Price.RF_OF]
-        + bitmap_bytes(share[Share.IF_BITS], if_lanes, work, all_windows) * pj[Price.BITMAP_IF]
-        + bitmap_bytes(share[Share.FL_BITS], lanes, work, all_windows) * pj[Price.BITMAP_FL]
-    )
+    return 0
 
 
 @kernel
 def bitmap_bytes(bits: float, lanes: int, positions: float, n_windows: float) -> float:
-    """Return the bytes of bitmaps that all windows read, each in whole bytes."""
+    """Return the bytes of bitmaps that all windows read, each of them whole bytes."""
     if bits == 0:
         return 0.0
     return n_windows * upward(lanes * positions / (8 * n_windows))
 
 
-@outer_kernel
+@first_class(SIGNATURE)
+def price_windows(problem: Problem, trial: Trial) -> int:
+    """Work out the cycles of a round and the energy of all windows: bounds that cost little."""
+    sizes, block, facts = problem.sizes, trial.block, trial.facts
+    mode, lanes, pj = trial.choice[0], problem.lanes, problem.pj
+    share = problem.shares[trial.choice[1]]
+    rounds = dense = work = reduced = own_windows = all_windows = macs = points = 1.0
+    vpes = rows = 1
+    for dim in range(N_DIMS):
+        unit = trial.units[dim]
+        in_lanes = (sizes[dim] + unit - 1) // unit
+        rounds *= trial.n_blocks[dim]
+        dense *= trial.first[dim]
+        work *= in_lanes
+        macs *= sizes[dim]
+        rows *= trial.rows[dim]
+        vpes *= trial.rows[dim] * trial.columns[dim]
+        if problem.kinds[dim] == Kind.REDUCED:
+            reduced *= trial.vpes[dim]
+            all_windows *= trial.vpes[dim]
+        else:
+            points *= sizes[dim]
+            own_windows *= (min(block[dim], sizes[dim]) + unit - 1) // unit
+            all_windows *= in_lanes
+    lane_dim = Dim.IC if mode == 0 else Dim.OC
+    own = min(block[lane_dim], sizes[lane_dim])
+    each = (own + lanes - 1) // lanes
+    channels, having = each, (own + each - 1) // each
+    if mode == 1:
+        channels, having = min(block[Dim.IC], sizes[Dim.IC]), min(own, lanes)
+    positions = min(block[Dim.FY], sizes[Dim.FY]) * min(block[Dim.FX], sizes[Dim.FX]) * channels
+    table = problem.windows[problem.window_row[mode, trial.choice[1], having]]
+    at = min(positions, table.shape[1] - 1)
+    mean, some = table[0, at] / at, table[2, at]
+    deviation = np.sqrt(table[1, at] / (at * positions * own_windows))
+    domain = 1
+    if problem.barrier > 0:
+        domain = rows if problem.barrier == 1 else vpes
+    slowest = min(mean + deviation * problem.maxima[domain], max(mean, 1.0))
+    facts[Fact.ROUNDS], facts[Fact.VPES] = rounds, vpes
+    facts[Fact.COMPUTE], facts[Fact.BUSY] = dense * slowest / rounds, dense * mean / rounds
+    pairs = macs * share[Share.PAIRS]
+    if_read, if_lanes = (pairs, lanes) if mode == 0 else (work * mean * some, 1)
+    facts[Fact.PAIRS_PJ] = (
+        pairs * (pj[Price.RF_FL] + 4 * pj[Price.ACC] + pj[Price.MAC])
+        + if_read * pj[Price.RF_IF]
+        + 4 * points * reduced * some * pj[Price.RF_OF]
+        + bitmap_bytes(share[Share.IF_BITS], if_lanes, work, all_windows) * pj[Price.BITMAP_IF]
+        + bitmap_bytes(share[Share.FL_BITS], lanes, work, all_windows) * pj[Price.BITMAP_FL]
+    )
+    moved = problem.least_moved[trial.choice[1]]
+    least = max(facts[Fact.COMPUTE] * rounds, moved / problem.dram_bytes)
+    facts[Fact.LEAST_CYCLES] = least * (1 - TINY)
+    facts[Fact.LEAST_ENERGY] = (1 - TINY) * (
+        facts[Fact.PAIRS_PJ] + moved * (pj[Price.DRAM] + pj[Price.STORAGE])
+    )
+    return 0
+
+
+@kernel
 def measure(problem: Problem, trial: Trial) -> None:
-    """Work out what blocks and partitions decide; `cut_dim` and `cut_axis` came before."""
-    sizes, facts, machine = problem.sizes, trial.facts, problem.machine
-    share, pj = problem.shares[trial.choice[1]], problem.pj
-    windows(problem, trial)
-    n_if = n_fl = n_of = 1.0
-    if_all = if_column = if_vpes = fl_all = fl_column = of_all = of_column = 1.0
+    """Work out what loads and drains of blocks are; `cut_block` and `cut_axis` came before."""
+    sizes, facts, pj = problem.sizes, trial.facts, problem.pj
+    share = problem.shares[trial.choice[1]]
+    n_if = n_fl = n_of = if_boxes = fl_boxes = 1.0
+    if_all = if_column = fl_all = fl_column = of_all = of_column = 1.0
     parts = 1
     for dim in range(N_DIMS):
         kind = problem.kinds[dim]
         if kind != Kind.FILTER:
             n_if *= trial.n_blocks[dim]
-            if dim < 2 or dim == 5:
+            if_boxes *= trial.vpes[dim]
+            if dim == Dim.N or dim == Dim.G or dim == Dim.IC:
                 if_all *= sizes[dim]
                 if_column *= trial.column[dim]
         if kind != Kind.POINT:
             n_fl *= trial.n_blocks[dim]
+            fl_boxes *= trial.vpes[dim]
             fl_all *= sizes[dim]
             fl_column *= trial.column[dim]
         if kind != Kind.REDUCED:
@@ -180,54 +191,48 @@ def measure(problem: Problem, trial: Trial) -> None:
             of_column *= trial.column[dim]
         else:
             parts *= trial.rows[dim] * trial.columns[dim]
-    if_once = if_all
     if_vpes = if_all * trial.spans[0, 2] * trial.spans[1, 2]
     if_all *= trial.spans[0, 0] * trial.spans[1, 0]
     if_column *= trial.spans[0, 1] * trial.spans[1, 1]
-    if_bytes, fl_bytes = share[Share.IF_BYTES], share[Share.FL_BYTES]
+    if_data, if_bits = share[Share.IF_DATA], share[Share.IF_BITS]
+    fl_data, fl_bits = share[Share.FL_DATA], share[Share.FL_BITS]
     facts[Fact.N_BLOCKS], facts[Fact.REDUCED] = n_of, parts
-    facts[Fact.LEAST_DRAM] = fl_all * fl_bytes + of_all * share[Share.OF_BYTES]
-    # the ifmap at least once, as far as it is read
-    facts[Fact.LEAST_DRAM] += if_once * problem.reach[0] * problem.reach[1] * if_bytes
-    facts[Fact.IF_BYTES], facts[Fact.FL_BYTES] = if_all * if_bytes / n_if, fl_all * fl_bytes / n_fl
-    facts[Fact.IF_WORDS] = upward(facts[Fact.IF_BYTES] / machine[Width.READ])
-    facts[Fact.FL_WORDS] = upward(facts[Fact.FL_BYTES] / machine[Width.READ])
-    facts[Fact.IF_COLUMN] = if_column * if_bytes / n_if
-    facts[Fact.FL_COLUMN] = fl_column * fl_bytes / n_fl
+    facts[Fact.IF_BYTES] = stored(if_all / n_if, if_data, if_bits)
+    facts[Fact.FL_BYTES] = stored(fl_all / n_fl, fl_data, fl_bits)
+    facts[Fact.IF_WORDS] = upward(facts[Fact.IF_BYTES] / problem.read_bytes)
+    facts[Fact.FL_WORDS] = upward(facts[Fact.FL_BYTES] / problem.read_bytes)
+    facts[Fact.IF_COLUMN] = stored(if_column / n_if, if_data, if_bits)
+    facts[Fact.FL_COLUMN] = stored(fl_column / n_fl, fl_data, fl_bits)
     facts[Fact.OF_COLUMN], facts[Fact.POINTS] = of_column / n_of, of_all / n_of
-    facts[Fact.TREE] = 0
-    if parts > 1:
-        depth = parts - 1.0
-        if trial.choice[2] == 0:
-            depth = np.log2(float(parts))
-        facts[Fact.TREE] = depth + upward(facts[Fact.POINTS] / machine[Width.REDUCED])
-    if machine[Width.MESH] > 0:
-        facts[Fact.IF_COLUMN] = if_vpes * if_bytes / n_if
-        facts[Fact.FL_COLUMN] = facts[Fact.FL_BYTES]
+    if problem.mesh_hops > 0:
+        facts[Fact.IF_COLUMN] = stored(if_vpes / if_boxes, if_data, if_bits) * (if_boxes / n_if)
+        facts[Fact.FL_COLUMN] = stored(fl_all / fl_boxes, fl_data, fl_bits) * (fl_boxes / n_fl)
         facts[Fact.OF_COLUMN] = facts[Fact.POINTS]
+    facts[Fact.TREE] = 0.0
+    if parts > 1:
+        depth = np.log2(float(parts)) if trial.choice[2] == 0 else parts - 1.0
+        facts[Fact.TREE] = depth + upward(facts[Fact.POINTS] / problem.reduced_per_cycle)
     hop = pj[Price.HOP]
-    facts[Fact.IF_TAKEN] = if_vpes * (
-        share[Share.IF_DATA] * (pj[Price.RF_IF] + hop)
-        + share[Share.IF_BITS] * (pj[Price.BITMAP_IF] + hop)
+    facts[Fact.IF_TAKEN] = if_vpes * if_data * (pj[Price.RF_IF] + hop) + (
+        if_boxes * upward(if_vpes / if_boxes * if_bits) * (pj[Price.BITMAP_IF] + hop)
     )
-    facts[Fact.FL_TAKEN] = fl_all * (
-        share[Share.FL_DATA] * (pj[Price.RF_FL] + hop)
-        + share[Share.FL_BITS] * (pj[Price.BITMAP_FL] + hop)
+    facts[Fact.FL_TAKEN] = fl_all * fl_data * (pj[Price.RF_FL] + hop) + (
+        fl_boxes * upward(fl_all / fl_boxes * fl_bits) * (pj[Price.BITMAP_FL] + hop)
     )
 
 
 @kernel
-def stationary(problem: Problem, trial: Trial) -> int:
-    """Return the kind of the innermost loops, over which a tensor stays; set `Trial.outer`.
+def innermost(problem: Problem, trial: Trial) -> int:
+    """Return the kind of the innermost loops, while which a tensor stays; set `Trial.outer`.
 
-    Walks from the innermost loop outwards, blocks, then tiles, until the kind changes.
+    Goes from the innermost loop outwards, blocks, then tiles, until the kind changes.
     """
-    run = NO_RUN
+    run = NO_KIND
     trial.outer[:] = 2
     for place in range(N_DIMS - 1, -1, -1):
         dim = trial.order[place]
         if trial.inner[dim] > 1:
-            if run == NO_RUN:
+            if run == NO_KIND:
                 run = problem.kinds[dim]
             elif run != problem.kinds[dim]:
                 return run
@@ -235,7 +240,7 @@ def stationary(problem: Problem, trial: Trial) -> int:
     for place in range(N_DIMS - 1, -1, -1):
         dim = trial.tile_order[place]
         if trial.n_tiles[dim] > 1:
-            if run == NO_RUN:
+            if run == NO_KIND:
                 run = problem.kinds[dim]
             elif run != problem.kinds[dim]:
                 return run
@@ -244,10 +249,10 @@ def stationary(problem: Problem, trial: Trial) -> int:
 
 
 @kernel
-def takers(problem: Problem, trial: Trial, dim: int, is_stationary: bool) -> float:
-    """Return the VPEs with elements of a dimension, over all loads of a tensor without it."""
-    if not is_stationary or trial.outer[dim] == 2:
-        return trial.n_vpes[dim]
+def takers(problem: Problem, trial: Trial, dim: int, stays: bool) -> float:
+    """Return the VPEs with elements of a dimension, over the loads of a tensor without it."""
+    if not stays or trial.outer[dim] == 2:
+        return float(trial.vpes[dim])
     size, tile, block = problem.sizes[dim], trial.tile[dim], trial.block[dim]
     parts = trial.rows[dim] * trial.columns[dim]
     if trial.outer[dim] == 0 or trial.n_tiles[dim] == 1:
@@ -260,43 +265,41 @@ def takers(problem: Problem, trial: Trial, dim: int, is_stationary: bool) -> flo
 @kernel
 def load_cycles(problem: Problem, trial: Trial, has_if: bool, has_fl: bool, psums: float) -> float:
     """Return the cycles of a load; ``psums``: bytes of a point that are reloaded."""
-    facts, machine = trial.facts, problem.machine
-    points = facts[Fact.POINTS] * psums
-    words, entering = upward(points / machine[Width.READ]), facts[Fact.OF_COLUMN] * psums
+    facts = trial.facts
+    words = upward(facts[Fact.POINTS] * psums / problem.read_bytes)
+    entering = facts[Fact.OF_COLUMN] * psums
     if has_if:
         words += facts[Fact.IF_WORDS]
         entering += facts[Fact.IF_COLUMN]
     if has_fl:
         words += facts[Fact.FL_WORDS]
         entering += facts[Fact.FL_COLUMN]
-    through = upward(entering / machine[Width.COLUMN])
-    if machine[Width.MESH] > 0 and entering > 0:
-        through += machine[Width.MESH]
+    through = upward(entering / problem.column_bytes)
+    if through > 0:
+        through += problem.mesh_hops
     return max(words, through)
 
 
 @kernel
 def drain_cycles(problem: Problem, trial: Trial, size: float) -> float:
     """Return the cycles of a drain with some bytes a point."""
-    machine, n_bytes = problem.machine, trial.facts[Fact.POINTS] * size
-    narrow = min(machine[Width.DRAIN], machine[Width.WRITE])
-    return trial.facts[Fact.TREE] + upward(n_bytes / narrow)
+    narrow = min(problem.drain_bytes, problem.write_bytes)
+    return float(trial.facts[Fact.TREE]) + upward(trial.facts[Fact.POINTS] * size / narrow)
 
 
 @kernel
 def round_cycles(problem: Problem, load: float, drain: float, compute: float) -> float:
-    """Return the cycles from one round to the next, the slowest of three stages."""
-    if problem.machine[Width.SHARED]:
+    """Return the cycles from one round to the next: the slowest of three stages."""
+    if problem.is_shared:
         return max(compute, load + drain)
     return max(compute, load, drain)
 
 
-@outer_kernel
+@kernel
 def price_rounds(problem: Problem, trial: Trial) -> None:
-    """Work out cycles and energy of all rounds; `Trial.n_tiles` and ``inner`` are set."""
-    facts, pj = trial.facts, problem.pj
-    run = stationary(problem, trial)
-    rounds = facts[Fact.ROUNDS]
+    """Work out cycles and energy of all rounds; orders, `Trial.n_tiles` and ``inner`` are set."""
+    facts, pj, rounds = trial.facts, problem.pj, trial.facts[Fact.ROUNDS]
+    run = innermost(problem, trial)
     often = 1.0
     for dim in range(N_DIMS):
         if trial.outer[dim] == 2:
@@ -305,473 +308,159 @@ def price_rounds(problem: Problem, trial: Trial) -> None:
             often *= trial.n_tiles[dim]
     if run > Kind.REDUCED:
         often = rounds
-    n_of = often if run == Kind.REDUCED else rounds
-    n_if = often if run == Kind.FILTER else rounds
-    n_fl = often if run == Kind.POINT else rounds
+    stays_if, stays_fl, stays_of = run == Kind.FILTER, run == Kind.POINT, run == Kind.REDUCED
+    n_of = often if stays_of else rounds
+    n_if = often if stays_if else rounds
+    n_fl = often if stays_fl else rounds
     again = 1 - facts[Fact.N_BLOCKS] / n_of
-    leaving = 1 + 3 * again
-    compute = facts[Fact.COMPUTE] + problem.machine[Width.OVERHEAD]
+    compute, leaving = facts[Fact.COMPUTE] + problem.overhead, 1 + 3 * again
+    load = load_cycles(problem, trial, True, True, 4 * again)
     drain = drain_cycles(problem, trial, leaving)
-    whole = round_cycles(
-        problem, load_cycles(problem, trial, True, True, 4 * again), drain, compute
-    )
-    stays_of = run == Kind.REDUCED
-    load = load_cycles(
-        problem, trial, run != Kind.FILTER, run != Kind.POINT, 0.0 if stays_of else 4 * again
-    )
-    part = round_cycles(problem, load, 0.0 if stays_of else drain, compute)
+    some = load_cycles(problem, trial, not stays_if, not stays_fl, 0.0 if stays_of else 4 * again)
+    whole = round_cycles(problem, load, drain, compute)
+    part = round_cycles(problem, some, 0.0 if stays_of else drain, compute)
     facts[Fact.ROUND_CYCLES] = (often - 1) * whole + (rounds - often) * part + compute
     facts[Fact.FIRST_LOAD] = load_cycles(problem, trial, True, True, 0.0)
-    facts[Fact.LAST_DRAIN] = drain_cycles(problem, trial, 1.0)
-    taken = facts[Fact.IF_TAKEN] * takers(problem, trial, 4, run == Kind.FILTER)
-    fl_taken = facts[Fact.FL_TAKEN]
-    for dim in (0, 2, 3):
-        fl_taken *= takers(problem, trial, dim, run == Kind.POINT)
+    facts[Fact.PART_LOAD], facts[Fact.LAST_DRAIN] = some, drain_cycles(problem, trial, 1.0)
+    taken = facts[Fact.IF_TAKEN] * takers(problem, trial, Dim.OC, stays_if)
+    fl_takers = takers(problem, trial, Dim.N, stays_fl) * takers(problem, trial, Dim.OY, stays_fl)
+    taken += facts[Fact.FL_TAKEN] * fl_takers * takers(problem, trial, Dim.OX, stays_fl)
     points = facts[Fact.POINTS] * n_of
-    reloaded = 4 * points * again
-    drained = points * leaving
+    reloaded, drained = 4 * points * again, points * leaving
     read = facts[Fact.IF_BYTES] * n_if + facts[Fact.FL_BYTES] * n_fl + reloaded
+    added = 4 * points * (facts[Fact.REDUCED] - 1)
+    hops = reloaded + drained + added
+    if problem.mesh_hops > 0:
+        sent = facts[Fact.IF_COLUMN] * n_if + facts[Fact.FL_COLUMN] * n_fl + reloaded + drained
+        hops += sent * problem.mesh_hops / 2
     facts[Fact.SRAM_READ], facts[Fact.SRAM_WRITTEN] = read, drained
     facts[Fact.ROUNDS_PJ] = (
         facts[Fact.PAIRS_PJ]
-        + (read + drained) * pj[Price.STORAGE]
         + taken
-        + fl_taken
+        + (read + drained) * pj[Price.STORAGE]
         + (reloaded + 4 * points * facts[Fact.REDUCED]) * pj[Price.RF_OF]
-        + (reloaded + drained + 4 * points * (facts[Fact.REDUCED] - 1)) * pj[Price.HOP]
+        + hops * pj[Price.HOP]
     )
-    if problem.machine[Width.MESH] > 0:
-        sent = facts[Fact.IF_COLUMN] * n_if + facts[Fact.FL_COLUMN] * n_fl + reloaded + drained
-        facts[Fact.ROUNDS_PJ] += sent * pj[Price.HOP] * problem.machine[Width.MESH] / 2
+
+
+@first_class(SIGNATURE)
+def price_blocks(problem: Problem, trial: Trial) -> int:
+    """Work out what loads and drains of blocks are, and what no orders and tiles are below.
+
+    All rounds come after the first job and before the last. And with n tiles DRAM's jobs and n - 1
+    first loads of tiles follow each other, then the rounds of the last tile: the least of all n is
+    where both are equal.
+    """
+    facts, pj = trial.facts, problem.pj
+    measure(problem, trial)
+    trial.n_tiles[:] = 1
+    copy(trial.n_blocks, trial.inner)
+    cycles = energy = np.inf
+    for order in range(3):
+        copy(problem.orders[order], trial.order)
+        price_rounds(problem, trial)
+        cycles = min(cycles, facts[Fact.ROUND_CYCLES])
+        energy = min(energy, facts[Fact.ROUNDS_PJ])
+    most = most_if = most_fl = most_of = 1.0
+    for dim in range(N_DIMS):
+        if problem.is_tiled[dim]:
+            n_tiles, kind = trial.n_blocks[dim], problem.kinds[dim]
+            most *= n_tiles
+            most_if *= 1 if kind == Kind.FILTER else n_tiles
+            most_fl *= 1 if kind == Kind.POINT else n_tiles
+            most_of *= 1 if kind == Kind.REDUCED else n_tiles
+    dram, moved = problem.least_dram[trial.choice[1]], problem.least_moved[trial.choice[1]]
+    load = load_cycles(problem, trial, True, False, 0.0)
+    load = min(load, load_cycles(problem, trial, False, True, 0.0))
+    facts[Fact.LEAST_ROUNDS], facts[Fact.LEAST_LOAD] = cycles, load
+    n = min(max(np.sqrt(cycles / load), 1.0), most)
+    bare = (dram[0] / most_if + dram[1] / most_fl + dram[2] / most_of) / problem.dram_bytes
+    cycles = max(cycles + bare, moved / problem.dram_bytes + (n - 1) * load + cycles / n)
+    cycles += facts[Fact.FIRST_LOAD] + facts[Fact.LAST_DRAIN]
+    busy = facts[Fact.VPES] * facts[Fact.BUSY] * facts[Fact.ROUNDS]
+    energy += moved * (pj[Price.DRAM] + pj[Price.STORAGE])
+    energy += max(problem.n_vpes * cycles - busy, 0.0) * pj[Price.IDLE]
+    facts[Fact.LEAST_CYCLES] = cycles * (1 - TINY)
+    facts[Fact.LEAST_ENERGY] = energy * (1 - TINY)
+    return 0
 
 
 @kernel
-def words(n_bytes: float, width: int) -> float:
-    """Return the cycles of DRAM, at least one where something moves."""
-    return upward(n_bytes / width)
+def tiles_stay(trial: Trial) -> bool:
+    """Return whether the tensor that stays over blocks also stays over some tiles."""
+    for dim in range(N_DIMS):
+        if trial.outer[dim] == 0:
+            return True
+    return False
 
 
-@outer_kernel
-def price(problem: Problem, trial: Trial) -> None:
-    """Add DRAM and its time to `price_rounds`; `Trial.tile` and ``n_tiles`` are set."""
+@kernel
+def tile_cycles(trial: Trial, loop: float, transfer: float) -> float:
+    """Return the cycles from one tile to the next.
+
+    A tile's job begins when the first round of the tile before is loaded, its first load after the
+    job; and a job waits for the last drain of the tile before the last.
+    """
+    drain = float(trial.facts[Fact.LAST_DRAIN])
+    return max(loop, transfer, (loop + drain + transfer) / 2)
+
+
+@kernel
+def price_tiles(problem: Problem, trial: Trial) -> None:
+    """Add DRAM to `price_rounds`."""
     facts, pj, sizes = trial.facts, problem.pj, problem.sizes
-    share, width = problem.shares[trial.choice[1]], problem.machine[Width.DRAM]
-    run, stays, n = NO_RUN, True, 1.0
-    often = n_if = n_fl = n_of = if_all = fl_all = of_all = 1.0
+    share, width = problem.shares[trial.choice[1]], problem.dram_bytes
+    run, stays = NO_KIND, True
+    n = often = n_if = n_fl = n_of = if_all = fl_all = of_all = 1.0
     for place in range(N_DIMS - 1, -1, -1):
         dim = trial.tile_order[place]
         tiles, kind = trial.n_tiles[dim], problem.kinds[dim]
         n *= tiles
         if tiles > 1:
-            if run == NO_RUN:
+            if run == NO_KIND:
                 run = kind
-            stays = stays and kind == run and run < Kind.GROUP
-            if not stays:
-                often *= tiles
+            stays = stays and kind == run and run != Kind.GROUP
+            often *= 1 if stays else tiles
         if kind != Kind.FILTER:
             n_if *= tiles
-            if_all *= sizes[dim] if dim < 2 or dim == 5 else 1
+            if_all *= sizes[dim] if dim == Dim.N or dim == Dim.G or dim == Dim.IC else 1
         if kind != Kind.POINT:
             n_fl *= tiles
             fl_all *= sizes[dim]
         if kind != Kind.REDUCED:
             n_of *= tiles
             of_all *= sizes[dim]
-    if_all *= span(problem, 0, trial.tile[2], trial.tile[2], trial.tile[6], trial.tile[6])
-    if_all *= span(problem, 1, trial.tile[3], trial.tile[3], trial.tile[7], trial.tile[7])
-    if_bytes, fl_bytes = if_all * share[Share.IF_BYTES], fl_all * share[Share.FL_BYTES]
-    of_bytes = of_all * share[Share.OF_BYTES]
-    if_reads = often if run == Kind.FILTER else n
-    fl_reads = often if run == Kind.POINT else n
-    if_job, fl_job = words(if_bytes / n_if, width), words(fl_bytes / n_fl, width)
-    of_job = words(of_bytes / n_of, width)
+    for axis in range(2):
+        tall, deep = trial.tile[Dim.OY + axis], trial.tile[Dim.FY + axis]
+        if_all *= span(problem, axis, tall, tall, deep, deep)
+    if_tile, fl_tile = if_all * share[Share.IF_BYTES] / n_if, fl_all * share[Share.FL_BYTES] / n_fl
+    of_all *= share[Share.OF_BYTES]
+    if_job, fl_job = upward(if_tile / width), upward(fl_tile / width)
+    of_job = upward(of_all / n_of / width)
     last = of_job * (2 if n_of == n and n > 1 else 1)
     loop = facts[Fact.ROUND_CYCLES] / n
     cycles = if_job + fl_job + facts[Fact.FIRST_LOAD] + loop + facts[Fact.LAST_DRAIN] + last
     if n > 1:
         written = (of_job * n_of - last) / (n - 1)
-        cycles += (often - 1) * max(loop, if_job + fl_job + written)
-        some = (if_job if run != Kind.FILTER else 0.0) + (fl_job if run != Kind.POINT else 0.0)
-        cycles += (n - often) * max(loop, some + written)
-    read = if_bytes / n_if * if_reads + fl_bytes / n_fl * fl_reads
-    facts[Fact.DRAM_READ], facts[Fact.DRAM_WRITTEN] = read, of_bytes
-    facts[Fact.CYCLES] = cycles
+        again = facts[Fact.PART_LOAD] if tiles_stay(trial) else facts[Fact.FIRST_LOAD]
+        some = (0.0 if run == Kind.FILTER else if_job) + (0.0 if run == Kind.POINT else fl_job)
+        whole = if_job + fl_job + written + facts[Fact.FIRST_LOAD]
+        cycles += (often - 1) * tile_cycles(trial, loop, whole)
+        cycles += (n - often) * tile_cycles(trial, loop, some + written + again)
+    read = if_tile * (often if run == Kind.FILTER else n)
+    read += fl_tile * (often if run == Kind.POINT else n)
+    facts[Fact.DRAM_READ], facts[Fact.DRAM_WRITTEN], facts[Fact.CYCLES] = read, of_all, cycles
     busy = facts[Fact.VPES] * facts[Fact.BUSY] * facts[Fact.ROUNDS]
-    idle = max(problem.machine[Width.VPES] * cycles - busy, 0.0)
     facts[Fact.ENERGY] = (
         facts[Fact.ROUNDS_PJ]
-        + (read + of_bytes) * (pj[Price.DRAM] + pj[Price.STORAGE])
-        + idle * pj[Price.IDLE]
+        + (read + of_all) * (pj[Price.DRAM] + pj[Price.STORAGE])
+        + max(problem.n_vpes * cycles - busy, 0.0) * pj[Price.IDLE]
     )
 
 
-MOST_VALUES = 96
-
-
-@kernel
-def values(size: int, kind: int, out: I64x1) -> int:
-    """Put the values of a size in ascending order into ``out`` and return how many there are.
-
-    Parameters
-    ----------
-    size : int
-    kind : int
-        0: where ``ceil(size / v)`` changes, if a power of two or a divisor; 1: where it changes;
-        2: 1 and the size.
-    out : int64[values]
-    """
-    if kind == 2:
-        out[0], out[1] = 1, size
-        return 1 if size == 1 else 2
-    n, value = 0, 1
-    while n < out.size:
-        if kind == 1 or size % value == 0 or value & (value - 1) == 0:
-            out[n] = value
-            n += 1
-        quotient = (size + value - 1) // value
-        if quotient == 1:
-            break
-        value = (size + quotient - 2) // (quotient - 1)
-    return n
-
-
-@kernel
-def ifmap_box(problem: Problem, lengths: I64x1) -> int:
-    """Return the elements of an unclipped IF box of ranges of some lengths."""
-    g = problem.geometry
-    height = (lengths[2] - 1) * g[0] + (lengths[6] - 1) * g[2] + 1
-    width = (lengths[3] - 1) * g[1] + (lengths[7] - 1) * g[3] + 1
-    return height * width * lengths[5] * lengths[1] * lengths[0]
-
-
-@kernel
-def with_bitmap(size: int, has_bitmap: bool) -> int:
-    """Return the bytes of a block in the worst case."""
-    return size + (size + 7) // 8 if has_bitmap else size
-
-
-@kernel
-def banks(problem: Problem, trial: Trial, sparsity: int, once: bool) -> int:
-    """Return the sub-banks that a VPE needs; ``once``: as if no tensor were held twice."""
-    block, n, unit = trial.block, trial.n_blocks, problem.machine[Width.BANK_BYTES]
-    points = n[0] * n[1] * n[2] * n[3]
-    reduced = n[5] * n[6] * n[7]
-    changes_if = not once and points * reduced > 1
-    changes_fl = not once and n[1] * n[4] * reduced > 1
-    changes_of = not once and points * n[4] > 1
-    size = with_bitmap(ifmap_box(problem, block), sparsity & 1 > 0) * (2 if changes_if else 1)
-    total = (size + unit - 1) // unit
-    size = block[1] * block[4] * block[5] * block[6] * block[7]
-    size = with_bitmap(size, sparsity & 2 > 0) * (2 if changes_fl else 1)
-    total += (size + unit - 1) // unit
-    size = 4 * block[0] * block[1] * block[2] * block[3] * block[4] * (2 if changes_of else 1)
-    return total + (size + unit - 1) // unit
-
-
-@kernel
-def spills(problem: Problem, trial: Trial) -> bool:
-    """Return whether psums leave the VPEs before they are complete."""
-    is_kept = True
-    has_blocks = is_tiled = False
-    for place in range(N_DIMS - 1, -1, -1):
-        dim = trial.order[place]
-        is_reduced = problem.kinds[dim] == Kind.REDUCED
-        is_tiled = is_tiled or (is_reduced and trial.n_tiles[dim] > 1)
-        if trial.inner[dim] > 1:
-            if is_reduced and not is_kept:
-                return True
-            is_kept = is_kept and is_reduced
-            has_blocks = has_blocks or not is_reduced
-    return is_tiled and has_blocks
-
-
-@kernel
-def fits_sram(problem: Problem, trial: Trial) -> bool:
-    """Return whether the tiles fit."""
-    tile, sparsity = trial.tile, trial.choice[1]
-    total = with_bitmap(ifmap_box(problem, tile), sparsity & 1 > 0)
-    total += with_bitmap(tile[1] * tile[4] * tile[5] * tile[6] * tile[7], sparsity & 2 > 0)
-    points = tile[0] * tile[1] * tile[2] * tile[3] * tile[4]
-    total += points * (4 if spills(problem, trial) else 1)
-    n = 1
-    for dim in range(N_DIMS):
-        n *= trial.n_tiles[dim]
-    return total * (2 if n > 1 else 1) <= problem.machine[Width.SRAM]
-
-
-class Options(NamedTuple):
-    """What a search works on."""
-
-    parts: I64x3
-    """[partitions, 2, 8]: over rows, over columns; of one lane mode."""
-    chains: I64x1
-    """[partitions]: whether the reduction is a chain."""
-    sparsities: I64x1
-    orders: I64x2
-    """[3, 8]: POINT, FILTER, REDUCED innermost."""
-    tile_orders: I64x2
-    """[2, 8]: POINT, FILTER innermost."""
-    tiled: I64x1
-    """Dimensions that may be tiled."""
-    nested: I64x1
-    """[8]: dimensions in the order in which blocks are chosen."""
-    choice: I64x1
-    """[5]: lane mode, objective, dataflow, kind of values, whether there are more than.."""
-    n_values: I64x1
-    value: I64x2
-    """[8, values]: blocks."""
-    cut: Table
-    """[8, values, 4]"""
-    span: Table
-    """[2, values, 2, 3]"""
-    place: I64x1
-    tile_n: I64x1
-    tile_value: I64x2
-    tile_place: I64x1
-    cost: Table
-    """[keep]: ascending."""
-    kept: I64x2
-    """[keep, 38]"""
-    counts: I64x1
-
-
-@kernel
-def cost(options: Options, cycles: float, energy: float) -> float:
-    """Return the objective."""
-    if options.choice[1] == 0:
-        return cycles
-    return energy if options.choice[1] == 1 else cycles * energy
-
-
-@kernel
-def keep(options: Options, trial: Trial, value: float, order: int, tile_order: int) -> None:
-    """Insert a candidate that is better than the last one."""
-    at = options.cost.size - 1
-    while at > 0 and options.cost[at - 1] > value:
-        options.cost[at] = options.cost[at - 1]
-        copy(options.kept[at - 1], options.kept[at])
-        at -= 1
-    options.cost[at] = value
-    row = options.kept[at]
-    row[0], row[1], row[2] = trial.choice[0], trial.choice[1], trial.choice[2]
-    row[3], row[4] = order, tile_order
-    copy(trial.block, row[5:13])
-    copy(trial.rows, row[13:21])
-    copy(trial.columns, row[21:29])
-    copy(trial.tile, row[29:37])
-
-
-@kernel
-def has_kind(problem: Problem, counts: I64x1, kind: int) -> bool:
-    """Return whether a dimension of a kind has more than one."""
-    for dim in range(N_DIMS):
-        if problem.kinds[dim] == kind and counts[dim] > 1:
-            return True
-    return False
-
-
-@kernel
-def suits(problem: Problem, options: Options, trial: Trial, order: int) -> bool:
-    """Return whether an order has a run of its own, and keeps the dataflow."""
-    inner, dataflow = trial.inner, options.choice[2]
-    if not has_kind(problem, inner, order):
-        for kind in range(order):
-            if has_kind(problem, inner, kind):
-                return False
-        for kind in range(order + 1, 3):
-            if has_kind(problem, inner, kind):
-                return False
-        if order != 0:
-            return False
-    if dataflow == 1:
-        return order == 0 or not has_kind(problem, inner, 0)
-    if dataflow == 2:
-        return order == 1 or not has_kind(problem, inner, 1)
-    if dataflow == 3:
-        return order == 2 or not has_kind(problem, inner, 2)
-    if dataflow == 5:
-        return order == 0 or inner[3] == 1
-    return True
-
-
-@kernel
-def price_tiles(problem: Problem, options: Options, trial: Trial) -> None:
-    """Price the tiles that are set, in all orders."""
-    facts, worst = trial.facts, options.cost.size - 1
-    both = has_kind(problem, trial.n_tiles, 0) and has_kind(problem, trial.n_tiles, 1)
-    both = both and not has_kind(problem, trial.n_tiles, 2)
-    for order in range(3):
-        if not suits(problem, options, trial, order):
-            continue
-        copy(options.orders[order], trial.order)
-        options.counts[5] += 1
-        if not fits_sram(problem, trial):
-            options.counts[6] += 1
-            continue
-        for tile_order in range(2 if both else 1):
-            copy(options.tile_orders[tile_order], trial.tile_order)
-            price_rounds(problem, trial)
-            price(problem, trial)
-            options.counts[7] += 1
-            found = cost(options, facts[Fact.CYCLES], facts[Fact.ENERGY])
-            if found < options.cost[worst]:
-                keep(options, trial, found, order, tile_order)
-
-
-@kernel
-def try_tiles(problem: Problem, options: Options, trial: Trial) -> None:
-    """Go through the tiles of blocks."""
-    n = options.tiled.size
-    for i in range(n):
-        dim = options.tiled[i]
-        step = trial.block[dim] * trial.rows[dim] * trial.columns[dim]
-        options.tile_n[i] = values(trial.n_blocks[dim], options.choice[3], options.tile_value[i])
-        for j in range(options.tile_n[i]):
-            tile = min(options.tile_value[i, j] * step, problem.sizes[dim])
-            options.tile_value[i, j] = tile
-    options.tile_place[:] = 0
-    copy(problem.sizes, trial.tile)
-    trial.n_tiles[:] = 1
-    copy(trial.n_blocks, trial.inner)
-    while True:
-        for i in range(n):
-            dim = options.tiled[i]
-            step = trial.block[dim] * trial.rows[dim] * trial.columns[dim]
-            tile = options.tile_value[i, options.tile_n[i] - 1 - options.tile_place[i]]
-            trial.tile[dim] = tile
-            trial.n_tiles[dim] = (problem.sizes[dim] + tile - 1) // tile
-            trial.inner[dim] = (tile + step - 1) // step
-        price_tiles(problem, options, trial)
-        i = n - 1
-        while i >= 0:
-            options.tile_place[i] += 1
-            if options.tile_place[i] < options.tile_n[i]:
-                break
-            options.tile_place[i] = 0
-            i -= 1
-        if i < 0:
-            return
-
-
-@kernel
-def bound(problem: Problem, options: Options, trial: Trial) -> float:
-    """Return what no tiles and orders of blocks can be below."""
-    facts, pj = trial.facts, problem.pj
-    trial.n_tiles[:] = 1
-    copy(trial.n_blocks, trial.inner)
-    cycles = energy = np.inf
-    for order in range(3):
-        copy(options.orders[order], trial.order)
-        price_rounds(problem, trial)
-        cycles = min(cycles, facts[Fact.ROUND_CYCLES])
-        energy = min(energy, facts[Fact.ROUNDS_PJ])
-    most = 1.0
-    for i in range(options.tiled.size):
-        most *= trial.n_blocks[options.tiled[i]]
-    sparsity = trial.choice[1]
-    moved = facts[Fact.LEAST_DRAM]
-    least = moved / problem.machine[Width.DRAM]
-    cycles = facts[Fact.FIRST_LOAD] + facts[Fact.LAST_DRAIN] + max(cycles, least + cycles / most)
-    busy = facts[Fact.VPES] * facts[Fact.BUSY] * facts[Fact.ROUNDS]
-    energy += moved * (pj[Price.DRAM] + pj[Price.STORAGE])
-    energy += max(problem.machine[Width.VPES] * cycles - busy, 0.0) * pj[Price.IDLE]
-    return cost(options, cycles, energy) * (1 - TINY)
-
-
-@kernel
-def try_blocks(problem: Problem, options: Options, trial: Trial) -> None:
-    """Bound blocks in each sparsity, and go through the tiles of those that may be good."""
-    for i in range(options.sparsities.size):
-        sparsity = options.sparsities[i]
-        options.counts[1] += 1
-        if banks(problem, trial, sparsity, False) > problem.machine[Width.BANKS]:
-            options.counts[2] += 1
-            continue
-        trial.choice[1] = sparsity
-        measure(problem, trial)
-        if bound(problem, options, trial) >= options.cost[options.cost.size - 1]:
-            options.counts[3] += 1
-            continue
-        options.counts[4] += 1
-        try_tiles(problem, options, trial)
-
-
-@kernel
-def fill(problem: Problem, options: Options, trial: Trial) -> None:
-    """Work out the blocks of the partitions that are set."""
-    lanes, mode, dataflow = problem.machine[Width.LANES], options.choice[0], options.choice[2]
-    for dim in range(N_DIMS):
-        unit = lane_unit(problem, mode, dim)
-        whole = unit * trial.rows[dim] * trial.columns[dim]
-        kind = 2 if dim >= 6 else options.choice[3]
-        n = values((problem.sizes[dim] + whole - 1) // whole, kind, options.value[dim])
-        if dataflow == 4 or (dataflow == 5 and (dim == 2 or dim == 6)):
-            n = 1
-        if dataflow == 5 and dim == 7:
-            options.value[dim, 0] = options.value[dim, n - 1]
-            n = 1
-        options.n_values[dim] = n
-        for i in range(n):
-            options.value[dim, i] *= unit
-            trial.block[dim] = options.value[dim, i]
-            cut_dim(problem, trial, dim)
-            options.cut[dim, i, 0] = trial.n_blocks[dim]
-            options.cut[dim, i, 1] = trial.first[dim]
-            options.cut[dim, i, 2] = trial.column[dim]
-            options.cut[dim, i, 3] = trial.n_vpes[dim]
-    for axis in range(2):
-        for i in range(options.n_values[2 + axis]):
-            for j in range(options.n_values[6 + axis]):
-                trial.block[2 + axis] = options.value[2 + axis, i]
-                trial.block[6 + axis] = options.value[6 + axis, j]
-                cut_axis(problem, trial, axis)
-                copy(trial.spans[axis], options.span[axis, i, j])
-
-
-@kernel
-def set_block(options: Options, trial: Trial, dim: int, i: int) -> None:
-    """Take a block of a dimension."""
-    trial.block[dim] = options.value[dim, i]
-    trial.n_blocks[dim] = int(options.cut[dim, i, 0])
-    trial.first[dim] = options.cut[dim, i, 1]
-    trial.column[dim] = options.cut[dim, i, 2]
-    trial.n_vpes[dim] = options.cut[dim, i, 3]
-
-
-@outer_kernel
-def search(problem: Problem, options: Options, trial: Trial, begin: int, end: int) -> None:
-    """Go through partitions ``begin`` to ``end``."""
-    place, most = options.place, problem.machine[Width.BANKS]
-    trial.choice[0] = options.choice[0]
-    for number in range(begin, end):
-        copy(options.parts[number, 0], trial.rows)
-        copy(options.parts[number, 1], trial.columns)
-        trial.choice[2] = options.chains[number]
-        options.counts[0] += 1
-        fill(problem, options, trial)
-        for dim in range(N_DIMS):
-            place[dim] = 0
-            set_block(options, trial, dim, 0)
-        depth = 0
-        place[options.nested[0]] = -1
-        while depth >= 0:
-            dim = options.nested[depth]
-            place[dim] += 1
-            if place[dim] == options.n_values[dim]:
-                place[dim] = 0
-                set_block(options, trial, dim, 0)
-                depth -= 1
-                continue
-            set_block(options, trial, dim, place[dim])
-            if banks(problem, trial, 0, True) > most:
-                place[dim] = 0
-                set_block(options, trial, dim, 0)
-                depth -= 1
-                continue
-            if depth < N_DIMS - 1:
-                depth += 1
-                place[options.nested[depth]] = -1
-                continue
-            for axis in range(2):
-                copy(options.span[axis, place[2 + axis], place[6 + axis]], trial.spans[axis])
-            try_blocks(problem, options, trial)
+@first_class(SIGNATURE)
+def price(problem: Problem, trial: Trial) -> int:
+    """Work out cycles and energy; `price_blocks` came before, orders and tiles are set."""
+    price_rounds(problem, trial)
+    price_tiles(problem, trial)
+    return 0
