@@ -1,28 +1,22 @@
-"""From the rows of lists to their starts: columns, leaders, lengths."""
+"""From the rows of lists to their starts: entries, lengths, leaders."""
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .index import Index, Tables, check_range
+from . import pairs
+from .columns import Columns
+from .columns import ranks as ranks
+from .errors import check_range
+from .index import Index, Tables
 from .kernel import kernel
-from .schema import COLUMNS, INHERITED, OWN
+from .schema import INHERITED, Walk
 
 Array = NDArray[Any]
 Ints = NDArray[np.int64]
-AT_ONCE = 1 << 16
-"""Rows of a column up to which all of a segment are read together."""
-
-
-def ranks(queue: Ints) -> Ints:
-    """Return int64[n]: how many rows before each one are of the same queue."""
-    order = np.argsort(queue, kind="stable")
-    ordered = queue[order]
-    rank = np.empty(len(queue), np.int64)
-    rank[order] = np.arange(len(queue)) - np.searchsorted(ordered, ordered)
-    return rank
+MOST_CYCLES = 1 << 61
+"""Cycles of all rows of a list."""
 
 
 @kernel
@@ -72,145 +66,24 @@ def queued_starts(
         cycle = start[i] + max(length[i], least)
 
 
-class Segment:
+class Segment(Columns):
     """The rows of a segment's lists.
 
     Parameters
     ----------
-    index : Index
-    tables : Tables
-    columns : mapping
-        Name -> dataset or array of each column, and ``stalls``.
-    first, end : int
-        The segment's lists.
+    index, tables, columns, first, end
+        See `firemesh.traces.columns.Columns`.
     begin, finish : int
-        Its first cycle, and the one after its last.
+        The segment's first cycle, and the one after its last.
     """
 
     def __init__(
         self, index: Index, tables: Tables, columns: Any, first: int, end: int,
         begin: int, finish: int,
     ) -> None:  # fmt: skip
-        self.index, self.tables, self._columns = index, tables, columns
-        self.first, self.end = first, end
+        super().__init__(index, tables, columns, first, end)
         self.begin, self.finish = begin, finish
-        self._cache: dict[tuple[Any, ...], Ints] = {}
-        self._sound: set[tuple[int, int]] = set()
-        self._small: dict[str, Array | None] = {}
-        self._begins: dict[str, int] = {}
-
-    def rows(self, number: int) -> int:
-        """Return the number of rows of a list."""
-        return int(self.index.lists["rows"][number])
-
-    def members(self, number: int) -> range:
-        """Return the numbers of a list's members."""
-        return range(int(self.index.member[number]), int(self.index.member[number + 1]))
-
-    def column(self, name: str, number: int) -> Ints:
-        """Return int64[rows]: a column of a list, of its own or inherited."""
-        key = name, number
-        if key not in self._cache:
-            self._cache[key] = self._read(name, number)
-        return self._cache[key]
-
-    def _read(self, name: str, number: int) -> Ints:
-        reference, n = int(self.index.lists[name][number]), self.rows(number)
-        leader = int(self.index.lists["leader"][number])
-        if reference == OWN:
-            at = int(self.index.column[name][number])
-            values: Ints = self._slice(name, at, at + n).astype(np.int64)
-            return self._checked(
-                name, number, np.cumsum(values) if COLUMNS[name].is_delta else values
-            )
-        if reference < INHERITED:
-            return self._checked(name, number, np.full(n, -2 - reference, np.int64))
-        default = COLUMNS[name].default
-        if default is None:
-            return np.arange(n)
-        if leader < 0:
-            return np.full(n, default, np.int64)
-        inherited = self.column(name, leader)
-        if self.index.lists["of"][number] == INHERITED:
-            return inherited[:n]
-        return inherited[self.column("of", number)]
-
-    def _checked(self, name: str, number: int, values: Ints) -> Ints:
-        leader = int(self.index.lists["leader"][number])
-        if name == "of" and leader >= 0:
-            check_range("columns/of", values, 0, self.rows(leader) - 1)
-        return values
-
-    def pattern(self, number: int) -> Ints:
-        """Return int64[rows]: the pattern of an entry of kind 0."""
-        key = "of pattern", number
-        if key not in self._cache:
-            offset = int(self.index.lists["pattern_offset"][number])
-            pattern = self.column("pattern", number) + offset
-            check_range("columns/pattern", pattern, 0, len(self.tables.period) - 1)
-            self._cache[key] = pattern
-        return self._cache[key]
-
-    def runs(self, number: int, member: int) -> tuple[Ints, int]:
-        """Return int64[rows] and a number to add: runs that a member walks, below 0 for none."""
-        run, offset = self.column("run", number), int(self.index.members["run_offset"][member])
-        if (number, offset) not in self._sound:
-            self._check_runs(number, run, offset)
-            self._sound.add((number, offset))
-        return run, offset
-
-    def _check_runs(self, number: int, run: Ints, offset: int) -> None:
-        walked = run[run >= 0] if len(run) and run.min() < 0 else run
-        last_run = len(self.tables.run_first) - 2
-        check_range("columns/run", run, -1, last_run)
-        check_range("members run_offset, and columns/run,", walked + offset, 0, last_run)
-        pattern = self.pattern(number)
-        of_walked = pattern[run >= 0] if len(walked) < len(run) else pattern
-        last = of_walked + self.tables.most_kind[walked + offset]
-        check_range("patterns of entries", last, 0, len(self.tables.period) - 1)
-
-    def address(self, number: int) -> Ints:
-        """Return int64[rows]: address of each row, without its member's offset."""
-        key = "address", number
-        if key not in self._cache:
-            record = self.index.lists[number]
-            address = self.column("base", number)
-            if record["queue"] != INHERITED:
-                queue = self.column("queue", number)
-                address = address + int(record["queue_step"]) * queue
-                address += int(record["step"]) * ranks(queue)
-            elif record["step"]:
-                address = address + int(record["step"]) * self.column("of", number)
-            if record["run_step"]:
-                address = address + int(record["run_step"]) * self.column("run", number)
-            self._cache[key] = address
-        return self._cache[key]
-
-    def stalls(self, member: int) -> Array:
-        """Return a member's stalls."""
-        return self._slice("stalls", *self.index.stall[member : member + 2].tolist())
-
-    def _slice(self, name: str, first: int, end: int) -> Array:
-        """Return rows of a table; where the segment has few of them all are read at once."""
-        if name not in self._small:
-            edges = self._edges(name)
-            is_small = edges[1] - edges[0] <= AT_ONCE
-            self._small[name] = self._columns[name][edges[0] : edges[1]] if is_small else None
-            self._begins[name] = edges[0]
-        small = self._small[name]
-        if small is None:
-            rows: Array = self._columns[name][first:end]
-            return rows
-        begin = self._begins[name]
-        return small[first - begin : end - begin]
-
-    def _edges(self, name: str) -> list[int]:
-        """Return the segment's first row in a table of rows, and the one after its last."""
-        if name == "stalls":
-            edges = self.index.stall[self.index.member[[self.first, self.end]]]
-        else:
-            edges = self.index.column[name][[self.first, self.end]]
-        return [int(edge) for edge in edges]
+        self._measured: tuple[int, Ints] | None = None
 
     def _in_time(self, number: int, member: int, start: Ints, shift: int = 0) -> Ints:
         """Check that the rows of a member that have entries begin in the segment."""
@@ -220,29 +93,46 @@ class Segment:
             check_range("start of rows", start[has_entries], least, most)
         return start
 
-    def slack(self, number: int, member: int) -> Ints:
-        """Return int64[rows]: a member's slack."""
-        n, which = self.rows(number), int(self.index.members["slack"][member])
-        if which < 0:
-            return np.zeros(n, np.int64)
-        key = "slack", number, which
-        if key not in self._cache:
-            at = int(self.index.column["slack"][number]) + which * n
-            self._cache[key] = self._slice("slack", at, at + n).astype(np.int64)
-        return self._cache[key]
+    def walk(self, number: int) -> Walk:
+        """Return what the rows of a list are."""
+        return Walk(int(self.index.lists["walks"][number]))
 
     def n_entries(self, number: int, member: int) -> Ints:
-        """Return int64[rows]: entries of each row."""
-        if not self.index.lists["walks"][number]:
+        """Return int64[rows]: entries of each row; of a row of masks its windows."""
+        walk = self.walk(number)
+        if walk == Walk.ENTRY:
             return np.ones(self.rows(number), np.int64)
+        if walk == Walk.SPAN:
+            return self.span(number)[1]
+        if walk == Walk.MASKS:
+            windows = self.windows(number).astype(np.int64)
+            return windows[:, 1] * windows[:, 3]
         run, offset = self.runs(number, member)
         count = np.append(np.diff(self.tables.run_first), 0)
         return count[np.where(run < 0, -1, run + offset)]
 
+    def measured(self, number: int) -> Ints:
+        """Return int64[rows, 3]: pairs of rows of masks, see `firemesh.traces.pairs.measure`.
+
+        Those of the list that was asked for last are kept.
+        """
+        if self._measured is None or self._measured[0] != number:
+            windows, (a, b, lanes) = self.windows(number), self.masks(number)
+            found = np.empty((len(windows), 3), np.int64)
+            pairs.measure(
+                windows, a.words, a.jump, a.stride, b.words, b.jump, b.stride, lanes,
+                len(a.tail), found,
+            )  # fmt: skip
+            self._measured = number, found
+        return self._measured[1]
+
     def lengths(self, number: int, member: int) -> Ints:
         """Return int64[rows]: cycles that a row's entries and the stalls between them take."""
+        walk = self.walk(number)
+        if walk in (Walk.SPAN, Walk.MASKS):
+            return self._long_rows(number, member, walk)
         pattern, tables = self.pattern(number), self.tables
-        if not self.index.lists["walks"][number]:
+        if walk == Walk.ENTRY:
             return tables.period[pattern]
         length = np.zeros(self.rows(number), np.int64)
         run, offset = self.runs(number, member)
@@ -250,6 +140,17 @@ class Segment:
         stalls = self.stalls(member)
         check_range("stalls row", stalls["row"], 0, len(length) - 1)
         np.add.at(length, stalls["row"].astype(np.int64), stalls["cycles"].astype(np.int64))
+        return length
+
+    def _long_rows(self, number: int, member: int, walk: Walk) -> Ints:
+        """Return the lengths of rows of spans or masks, which a file can make too long."""
+        if walk == Walk.SPAN:
+            length = self.span(number)[1] * self.tables.period[self.pattern(number)]
+        else:
+            measured, windows = self.measured(number), self.n_entries(number, member)
+            empty = int(self.index.lists["empty"][number])
+            length = measured[:, pairs.CYCLES] + empty * (windows - measured[:, pairs.FILLED])
+        check_range("cycles of rows", length, 0, MOST_CYCLES // max(1, len(length)))
         return length
 
     def starts(self, number: int, member: int) -> tuple[Ints, int]:
@@ -301,8 +202,3 @@ class Segment:
                 return start[ahead : n + ahead], shift
         row = np.minimum(self.column("of", number) + ahead, len(start) - 1)
         return start[row], shift
-
-    @cached_property
-    def numbers(self) -> range:
-        """Numbers of the segment's lists."""
-        return range(self.first, self.end)

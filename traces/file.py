@@ -222,7 +222,7 @@ class TraceFile:
         """
         if name not in TABLES:
             raise TraceError(f"table: must be one of {', '.join(TABLES)}, got {name}")
-        if name.startswith(("columns/", "weights/")):
+        if name.startswith(("columns/", "weights/", "masks/")) and name != "masks/sets":
             return self._read(name)
         if name not in self._kept:
             self._kept[name] = self._read(name)

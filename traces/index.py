@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DamageError
-from .schema import COLUMNS, INHERITED, OWN
+from .errors import DamageError, check_range
+from .mask_sets import MaskSets
+from .schema import COLUMNS, INHERITED, OWN, Walk
 
 Array = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -46,6 +47,25 @@ class Tables:
             most[held] = np.maximum.reduceat(self.kind, self.run_first[held])
         return most
 
+    @cached_property
+    def is_single(self) -> NDArray[np.bool_]:
+        """bool[n_patterns]: whether all items are one access."""
+        others = np.concatenate([[0], np.cumsum(self.items["count"] != 1)])
+        single: NDArray[np.bool_] = np.diff(others[self.first]) == 0
+        return single
+
+    @cached_property
+    def size(self) -> Ints:
+        """int64[n_patterns]: the size of all items; 0 where they differ or are not one access."""
+        size = self.items["size"].astype(np.int64)
+        others = np.concatenate([[0, 0], np.cumsum(np.diff(size) != 0)])
+        first, last = self.first[:-1], self.first[1:] - 1
+        is_same = self.is_single & (last >= first)
+        is_same[is_same] = others[last[is_same] + 1] == others[first[is_same] + 1]
+        found = np.zeros(len(first), np.int64)
+        found[is_same] = size[first[is_same]]
+        return found
+
     def check(self, n_memories: int) -> None:
         """Raise `DamageError` unless every number in the tables points into the others."""
         _check_edges("patterns/first", self.first, len(self.items), len(self.period))
@@ -65,12 +85,6 @@ def _check_edges(name: str, edges: Ints, total: int, n: int | None) -> None:
         raise DamageError(f"{name} does not divide its table")
 
 
-def check_range(name: str, values: Array, least: int, most: int) -> None:
-    """Raise `DamageError` unless all values lie between two numbers."""
-    if len(values) and not (least <= values.min() and values.max() <= most):
-        raise DamageError(f"{name} is {values.min()} to {values.max()}, must be {least} to {most}")
-
-
 class Index:
     """Where the columns, members and stalls of each list are.
 
@@ -78,10 +92,11 @@ class Index:
     ----------
     lists, members : structured arrays
         All of the trace.
+    masks : MaskSets
     """
 
-    def __init__(self, lists: Array, members: Array) -> None:
-        self.lists, self.members = lists, members
+    def __init__(self, lists: Array, members: Array, masks: MaskSets) -> None:
+        self.lists, self.members, self.masks = lists, members, masks
         rows = lists["rows"].astype(np.int64)
         self.member = _edges(lists["members"])
         self.stall = _edges(members["stalls"])
@@ -132,6 +147,28 @@ class Index:
         check_range("lists modulo", lists["modulo"], 0, 1 << 62)
         if (lists["members"][leader[follows]] == 0).any():
             raise DamageError("lists leader has no members")
+        check_range("lists walks", lists["walks"], 0, max(Walk))
+        self._check_long()
+
+    def _check_long(self) -> None:
+        """Check lists of spans and masks."""
+        walks = self.lists["walks"]
+        has_stalls = self.stall[self.member[1:]] > self.stall[self.member[:-1]]
+        if (has_stalls & (walks >= Walk.SPAN)).any():
+            raise DamageError("lists of spans or masks have stalls")
+        self.masks.check()
+        sets, of_masks = self.masks.sets, self.lists[walks == Walk.MASKS]
+        for name in ("mask_a", "mask_b"):
+            check_range(f"lists {name}", of_masks[name], 0, len(sets) - 1)
+        if not len(of_masks):
+            return
+        positions = sets["sections"].astype(np.int64) * sets["bits"]
+        lanes = sets["lanes"].astype(np.int64)
+        a, b = of_masks["mask_a"], of_masks["mask_b"]
+        if (positions[a] != positions[b]).any():
+            raise DamageError("lists mask_a and mask_b have windows of other lengths")
+        if ((lanes[a] != lanes[b]) & (np.minimum(lanes[a], lanes[b]) != 1)).any():
+            raise DamageError("lists mask_a and mask_b have other numbers of lanes")
 
 
 def _edges(counts: Array) -> Ints:

@@ -135,6 +135,8 @@ class Lists:
             records[name] = value
         for name in REFERENCES:
             values = columns.get(name)
+            if isinstance(values, int | np.integer) and values < 0:  # its number would be taken
+                values = np.full(int(np.sum(fields["rows"])), values)
             if values is None:
                 records[name] = INHERITED
             elif isinstance(values, np.ndarray):

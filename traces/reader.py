@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .blocks import Shapes, in_cycle_order, in_storage_order, members, shapes_of
+from .blocks import FEW_MEMBERS, in_cycle_order, in_storage_order, members
 from .decode import Segment
-from .errors import DamageError, TraceError
+from .errors import DamageError, TraceError, check_range
 from .file import UNREADABLE, TraceFile, reason
-from .index import Index, Tables, check_range
+from .index import Index, Tables
+from .long_rows import LongRows
+from .mask_sets import MaskSets
 from .schema import (
     ACCESS,
     COLUMNS,
@@ -22,8 +24,10 @@ from .schema import (
     OPS,
     PACKET,
     PACKET_SHIFT,
+    Walk,
 )
 from .selection import Wanted, number_of, numbers
+from .shapes import Shapes, shapes_of
 from .totals import energy, totals
 from .values import WORD_BYTES, psum_blocks
 
@@ -136,7 +140,8 @@ class Trace(TraceFile):
         lists, found = self.table("lists"), self.table("members")
         if len(lists) and (lists["members"].sum(dtype=np.int64) != len(found)):
             raise self.damaged("members", ValueError("it does not fit table lists"))
-        index = Index(lists, found)
+        masks = {name: self._file[f"masks/{name}"] for name in ("words", "address", "section")}
+        index = Index(lists, found, MaskSets(self.table("masks/sets"), masks))
         sizes = {name: len(column) for name, column in self._columns.items()}
         self._guard(lambda: index.check(sizes, len(self.segments), len(self.units)))
         return index
@@ -251,6 +256,9 @@ class Trace(TraceFile):
         blocks = in_cycle_order(found, low, high) if order == "cycle" else in_storage_order(found)
         while (block := self._guard(lambda: next(blocks, None))) is not None:
             yield block
+        long = {member.number for member in found if isinstance(member, LongRows)}
+        if long and self._last and len(self._last[1].numbers) > FEW_MEMBERS:
+            self._last[1].forget(long)
 
     def _blocks(self, number: int, units: set[int]) -> Iterator[NDArray[Any]]:
         """Yield all accesses of units in a segment, the network's doors included, by cycle."""
@@ -342,11 +350,17 @@ class Trace(TraceFile):
         Raises
         ------
         TraceError
-            When the trace holds no values.
+            When the trace holds no values, or the layer's psums do not come from events.
         """
         if not self.attribute("values"):
             raise TraceError(f"{self.path}: holds no values; record it with --values")
         layer_id = number_of(self.layers, layer, "layer")
+        if self.table("layers")["mode"][layer_id] != b"mnf":
+            mode = self.table("layers")["mode"][layer_id].decode("utf-8", "replace")
+            raise TraceError(
+                f"{self.path}: psums of layer {self.layers[layer_id]} are not told, it is of mode "
+                f"{mode}; name a layer of mode mnf"
+            )
         unit_id = number_of(self.units, unit, "unit")
         memory = number_of(self.memories, "psum", "memory")
         items = self._tables.items[self._tables.items["memory"] == memory]
@@ -382,6 +396,8 @@ class Trace(TraceFile):
             if index.lists["kind"][one] == INHERITED:
                 continue
             pattern = segment.pattern(one)
+            if segment.walk(one) > Walk.RUN:
+                raise DamageError("a row with a kind of packet is a span or masks")
             if len(pattern) and (shapes.accesses[pattern] != 1).any():
                 raise DamageError("a row with a kind of packet stands for no packet")
             for member in segment.members(one):

@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .blocks import Shapes, members
+from .blocks import members
 from .decode import Segment
 from .errors import DamageError
 from .expand import A_STEP, ADDRESS, ADDRESS_STEP, B_STEP, COUNT
 from .kernel import kernel
+from .members import EntryRows
 from .schema import ACCESS
+from .shapes import Shapes
 
 Array = NDArray[Any]
 WORD_BYTES = 4
@@ -109,6 +111,8 @@ def psum_blocks(
     operand = np.stack([items[name] for name in names], axis=1).astype(np.int64)
     lanes, op = int(items["size"].max(initial=0)) // WORD_BYTES, items["op"].astype(np.int64)
     for member in members(segment, shapes, layer, {unit}):
+        if not isinstance(member, EntryRows):
+            raise DamageError(f"list {member.number} has psums, but no rows of entries")
         value = segment.column("value", member.number)
         for first, end, n in member.spans():
             block, result = np.empty((n, 3), np.uint64), np.zeros((n, lanes), np.int32)

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .decode import Segment
-from .errors import DamageError, TraceError
-from .index import check_range
+from .errors import DamageError, TraceError, check_range
 from .kernel import kernel
 from .reader import Trace
-from .schema import NETWORK_MEMORIES, OPS, TABLES
+from .schema import NETWORK_MEMORIES, OPS, TABLES, Walk
 from .verify_tables import Report, check_tables
 
 Array = NDArray[Any]
@@ -249,6 +248,8 @@ def _rows(segment: Segment) -> Iterator[str]:
             check_range("stalls row", stalls["row"], 0, segment.rows(number) - 1)
             if (stalls["entry"] >= segment.n_entries(number, member)[stalls["row"]]).any():
                 yield f"list {number} has stalls behind a row's last entry"
+        if segment.walk(number) > Walk.RUN:
+            segment.forget({number})
 
 
 def _slots(trace: Trace, number: int) -> Iterator[str]:
