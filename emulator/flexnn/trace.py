@@ -9,6 +9,7 @@ from ...models.network import Conv, Layer, Linear
 from ...traces.lists import Lists, Rule
 from ...traces.schema import Walk, table
 from ..activations import volume
+from ..description import MachineError
 from ..host import HostRun
 from ..layer_result import LayerResult
 from ..patterns import READ, WRITE, Item
@@ -35,9 +36,19 @@ class FlexTrace:
     Parameters
     ----------
     plan : FlexPlan
+
+    Raises
+    ------
+    MachineError
+        On a machine whose loads travel over the mesh: packets are not recorded yet.
     """
 
     def __init__(self, plan: FlexPlan) -> None:
+        if plan.machine.sdn.kind == "mesh":
+            raise MachineError(
+                "trace: of mode flexnn is of buses, sdn.kind mesh is not recorded yet; "
+                "use sdn.kind bus, or leave the trace out"
+            )
         self._plan = plan
         self._steps = [
             step for step in plan.steps if isinstance(step, FlexStep) or not step.is_free
