@@ -9,7 +9,8 @@ from test_flexnn_engine import case, described, dims_of, parsed
 from firemesh.emulator.flexnn.descriptor import Cut
 from firemesh.emulator.flexnn.dims import Dim
 from firemesh.emulator.flexnn.engine import prepare, shape_of
-from firemesh.emulator.flexnn.windows import files, store_fl, store_if
+from firemesh.emulator.flexnn.files import files
+from firemesh.emulator.flexnn.fills import store_fl, store_if
 
 
 def ranges(box, *dims):
@@ -68,7 +69,7 @@ def test_stored_windows_are_those_of_the_operands(seed):
     flex = described(machine)
     cut = Cut(parsed(descriptor), dims_of(x, shape, of))
     layer = prepare(cut, flex, x.astype(np.int16), w.astype(np.int16))
-    s = shape_of(layer, np.zeros(flex.array.n_vpes, np.int64), False)
+    s = shape_of(layer, np.zeros(flex.array.n_vpes, np.int64))
     held = files(cut, flex, layer.places, layer.x)
     is_mxm = cut.descriptor.lanes == "mxm"
     n_lanes = 1 if is_mxm else flex.array.lanes

@@ -11,14 +11,17 @@ from ..slots import Cause
 from ..state import Memory
 from .descriptor import Cut
 from .dims import FL_DIMS, IF_DIMS, OF_DIMS, Dim
+from .files import Shape, files, room
+from .fills import load
 from .jobs import Jobs, jobs
 from .machine import FlexMachine
 from .mesh import Mesh, Traffic, no_traffic
 from .operands import Operands, operands
+from .products import Products, multiply, products, psums
 from .rounds import Loops, Places, Rounds, places
 from .timeline import Course, Mark, run_rounds
 from .transfers import Load, Wires, transfers, wires
-from .windows import Shape, compute, files
+from .windows import compute
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -222,15 +225,16 @@ def run_layer(
     layer = prepare(cut, machine, x, weight)
     domain = _domains(machine)
     counters = _Counters(machine.array.n_vpes)
-    n, k = cut.layer.sizes[Dim.N], len(weight)
-    psum = np.zeros((n, k, cut.layer.sizes[Dim.OY], cut.layer.sizes[Dim.OX]), np.int32)
+    made = products(cut, layer.x) if finish is not None else None
     mesh = Mesh(layer) if machine.sdn.kind == "mesh" else None
-    parts = list(_work(layer, domain, counters, psum, finish is not None, keeps_starts, mesh, tick))
+    parts = list(_work(layer, domain, counters, made, keeps_starts, mesh, tick))
     columns = [np.concatenate(part) for part in zip(*parts, strict=True)]
     taken, loads, what, leaves, tile, of_block, each = columns
-    if finish is None:
-        y = np.ones(psum.shape, bool)
+    if finish is None or made is None:
+        of = (cut.layer.sizes[Dim.N], len(weight), cut.layer.sizes[Dim.OY], cut.layer.sizes[Dim.OX])
+        psum, y = np.zeros(of, np.int32), np.ones(of, bool)
     else:
+        psum = psums(cut, layer.x, made)
         y = finish(psum)
     found = jobs(layer.loops, machine, layer.x, y)
     course = Course(
@@ -281,13 +285,13 @@ def run_layer(
     )
 
 
-def shape_of(layer: Layer, domain: Ints, multiplies: bool) -> Shape:
+def shape_of(layer: Layer, domain: Ints) -> Shape:
     """Return the numbers of a layer that the kernels of windows take."""
     machine, is_mxm = layer.machine, layer.cut.descriptor.lanes == "mxm"
     return Shape(
         layer.wires.sizes, layer.wires.block, layer.wires.geometry, layer.places.vpe,
         layer.places.is_used, domain, machine.array.lanes, int(is_mxm), *layer.x.padded,
-        machine.sparsity.empty_window_cycles, int(multiplies),
+        machine.sparsity.empty_window_cycles,
     )  # fmt: skip
 
 
@@ -295,8 +299,7 @@ def _work(
     layer: Layer,
     domain: Ints,
     counters: _Counters,
-    psum: Any,
-    multiplies: bool,
+    made: Products | None,
     keeps: bool,
     mesh: Mesh | None,
     tick: Any,
@@ -304,11 +307,10 @@ def _work(
     """Work through all rounds; yield what time and trace need, some rounds at a time."""
     cut, machine, x = layer.cut, layer.machine, layer.x
     held = files(cut, machine, layer.places, x)
-    shape = shape_of(layer, domain, multiplies)
+    shape, space = shape_of(layer, domain), room(held)
     n_vpes, n_domains = machine.array.n_vpes, int(domain.max()) + 1
     box, pair, row = (np.zeros(size, np.int64) for size in ((2, 8), 2, 8))
-    own, no_spans = np.zeros((n_vpes, 2), np.int64), np.zeros((0, 0, 0), np.int32)
-    none = np.zeros((0, 0), np.int32)
+    no_spans, none = np.zeros((0, 0, 0), np.int32), np.zeros((0, 0), np.int32)
     for what in moves(layer):
         tick()
         rounds, n = what.rounds, len(what.rounds)
@@ -322,9 +324,11 @@ def _work(
         taken = np.zeros((n, n_domains), np.int32)
         each = np.zeros((n, n_vpes), np.int32) if keeps else none
         compute(
-            shape, x, held, rounds.low, rounds.high, what.what, box, pair, own, psum,
-            counters.slots, counters.count, counters.size, taken, each,
+            load, shape, x, held, space, rounds.low, rounds.high, what.what, counters.slots,
+            counters.count, counters.size, taken, each,
         )  # fmt: skip
+        if made is not None:
+            multiply(shape, x, made, rounds.low, rounds.high)
         blocks = _of_blocks(cut, rounds)
         yield taken, loads, what.what, what.leaves, rounds.tile, blocks, each
 

@@ -12,7 +12,8 @@ from .addresses import FileLayout
 from .descriptor import Cut
 from .dims import Dim
 from .engine import LayerRun, shape_of
-from .windows import files, store_fl, store_if
+from .files import files
+from .fills import store_fl, store_if
 
 Ints = NDArray[np.int64]
 Range = tuple[int, int]
@@ -81,7 +82,7 @@ def add_sets(run: LayerRun, layout: FileLayout, masks: Masks) -> tuple[list[Mask
     lanes, sizes, block = machine.array.lanes, cut.layer.sizes, cut.block
     is_mxm = cut.descriptor.lanes == "mxm"
     shapes, key, place = reduction_shapes(cut, lanes)
-    shape, held = shape_of(run.layer, run.domain, False), files(cut, machine, run.layer.places, x)
+    shape, held = shape_of(run.layer, run.domain), files(cut, machine, run.layer.places, x)
     groups = [(g, g + 1) for g in range(sizes[Dim.G])]
     points = [_ranges(sizes[d], block[d]) for d in (Dim.N, Dim.OY, Dim.OX)]
     a_dims, b_dims = [Dim.G, Dim.N, Dim.OY, Dim.OX], [Dim.G, Dim.OC]
