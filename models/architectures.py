@@ -18,7 +18,13 @@ def _vgg16() -> tuple[WeightedSpec, ...]:
 
 
 def one_layer(
-    name: str, channels: int, filters: int, size: int, kernel: int = 3, source: str = "chosen"
+    name: str,
+    channels: int,
+    filters: int,
+    size: int,
+    kernel: int = 3,
+    source: str = "chosen",
+    groups: int = 1,
 ) -> Architecture:
     """Return a convolution of stride 1, alone, whose ofmap is as large as its square ifmap.
 
@@ -28,12 +34,14 @@ def one_layer(
     channels, filters, size, kernel : int
         The kernel's size is odd.
     source : str
+    groups : int
+        ``channels`` and ``filters`` of a depth-wise convolution.
     """
     return Architecture(
         name=name,
         title=f"convolution {channels} x {size} x {size} to {filters}",
         shape=(channels, size, size),
-        layers=(ConvSpec(name, filters, kernel, pad=kernel // 2),),
+        layers=(ConvSpec(name, filters, kernel, pad=kernel // 2, groups=groups),),
         source=source,
         is_part=True,
     )

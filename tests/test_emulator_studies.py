@@ -315,6 +315,21 @@ def test_runs_side_by_side_stay_within_the_memory_and_the_largest_runs_alone():
     assert pool._next(two, two[:1]) is two[0]
 
 
+def test_runs_over_several_networks_have_the_descriptors_of_one_machine():
+    small = {"array__rows": 2, "array__columns": 2, "array__lanes": 2}
+    bus = machine("flexnn-edge").replace(**small)
+    own = one_layer("layer", 4, 6, 6)
+    recipe = Recipe("layer", weights="rows:0.5", activations=0.3, own=own)
+    first, second = (
+        execute(Job(kind, recipe, bus.replace(sdn__kind=kind), searched_on=bus))
+        for kind in ("bus", "mesh")
+    )
+    for key in ("tile", "waves", "events", "active", "fired"):
+        assert first.layers[0][key] == second.layers[0][key]
+    assert first.total("sent") == 0 < second.total("sent")
+    assert second.cycles > first.cycles
+
+
 def test_processes_find_what_this_one_finds(tmp_path):
     jobs = [layer_job(f"layer-{n}", n / 4) for n in (1, 2, 3)]
     found = {job.name: run.layers for job, run in pool.run_all(jobs, tmp_path, 2)}

@@ -20,7 +20,7 @@ from firemesh.emulator.flexnn.transfers import Load
 from firemesh.emulator.machine import MachineError, machine
 from firemesh.emulator.state import Memory
 
-SEEDS = range(120)
+SEEDS = range(60)
 
 
 def on_mesh(seed, **noc):
@@ -106,7 +106,6 @@ def test_every_vpe_is_sent_the_bytes_of_each_of_its_boxes_once(seed):
     x, w, shape, of, descriptor, tree, y = on_mesh(seed, flit_bits=8)
     theirs = Layer(x, w, shape, descriptor, tree, y)
     mapping = Mapping(theirs.sizes, descriptor, tree["array"]["columns"])
-    oracle(x, w, shape, descriptor, tree, y)
     layer = layer_of(x, w, shape, of, descriptor, tree, y)
     n_vpes = tree["array"]["rows"] * tree["array"]["columns"]
     done = run(x, w, shape, of, descriptor, tree, y)
@@ -127,7 +126,7 @@ def test_every_vpe_is_sent_the_bytes_of_each_of_its_boxes_once(seed):
         assert out == done.loads[this.number, Load.DRAINED]
 
 
-@pytest.mark.parametrize("seed", range(0, 120, 4))
+@pytest.mark.parametrize("seed", range(0, 60, 4))
 def test_the_exchange_of_a_round_is_the_same_alone(seed):
     layer = layer_of(*on_mesh(seed))
     for number, found in enumerate(exchanges(layer)):
@@ -139,7 +138,7 @@ def test_the_exchange_of_a_round_is_the_same_alone(seed):
             assert np.array_equal(alone.drained, found.drained)
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(15))
 @pytest.mark.parametrize("multicast", ["tree", "unicast"])
 def test_rounds_take_as_long_as_in_the_oracle_of_the_routers(seed, multicast):
     given = on_mesh(seed, router="P4", multicast=multicast)
@@ -149,7 +148,6 @@ def test_rounds_take_as_long_as_in_the_oracle_of_the_routers(seed, multicast):
         oracle_iq.mesh(width, height), oracle_iq.mesh_xy(width, height), vcs=tree["noc"]["vcs"],
         buffer_flits=tree["noc"]["buffer_flits"], ejecting=tree["sdn"]["storage_ports"],
     )  # fmt: skip
-    done = run(*given)
     for r, found in enumerate(exchanges(layer)):
         if r % 7 or found.load.flits.sum() > 300:
             continue
@@ -158,7 +156,6 @@ def test_rounds_take_as_long_as_in_the_oracle_of_the_routers(seed, multicast):
             columns = (trace.source[order], trace.destinations[order], trace.flits[order])
             slow.run([(0, int(s), trace.sets[g], int(n)) for s, g, n in zip(*columns, strict=True)])
             assert slow.cycles == (rows["t_ej_tail"].max() + 1 if len(rows) else 0)
-    assert (done.loads[:, Load.CYCLES] >= 0).all()
 
 
 @pytest.mark.parametrize("seed", [3, 5, 11, 17])

@@ -3,7 +3,8 @@
 from .cost import STUDY as COST
 from .energy_fit import STUDY as ENERGY_FIT
 from .fig2 import STUDY as FIG2
+from .sdn import STUDY as SDN
 from .study import Study
 from .table4 import STUDY as TABLE4
 
-STUDIES: dict[str, Study] = {study.name: study for study in (TABLE4, FIG2, ENERGY_FIT, COST)}
+STUDIES: dict[str, Study] = {study.name: study for study in (TABLE4, FIG2, ENERGY_FIT, COST, SDN)}

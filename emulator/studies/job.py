@@ -15,17 +15,24 @@ import numpy as np
 
 from ...models import synthetic
 from ...models.recipe import Recipe
+from ..description import Description
 from ..energy import Activity, energy
-from ..machine import Machine
+from ..flexnn.descriptor import Descriptor
+from ..flexnn.machine import FlexMachine
+from ..flexnn.plan import Search
+from ..machine import AnyMachine, parse_yaml
 from ..slots import BUSY, Cause
 
-CODE = ("models", "encoders", "noc", "emulator")
+CODE = ("models", "encoders", "noc", "emulator", "emulator/flexnn")
 """Folders whose source decides what a run gives; studies, which only read runs, are not in it."""
 
 WARM = Recipe("lenet5", layers="conv1")
 """What compiles the kernels, or loads them, before a run is timed."""
 
 TIMED = 3
+
+UNCOUNTED = Search(keep=0)
+"""Takes the best estimate of all descriptors."""
 
 BASE_BYTES, EVENT_BYTES = 350e6, 850
 """Memory of a process, and of an activation that the largest layer reads: measured with VGG-16,
@@ -42,15 +49,20 @@ class Job:
         Of its file.
     recipe : Recipe
         Of the synthetic network and its image.
-    machine : Machine
+    machine : Machine or FlexMachine
     is_measured : bool
         Whether to run it again: `TIMED` times for the least time, and once for memory.
+    searched_on : FlexMachine, optional
+        Of mode flexnn: takes the descriptors of the best estimates on this machine, so that runs
+        on machines that differ in other things have the same; by default they are searched on
+        ``machine`` and counted.
     """
 
     name: str
     recipe: Recipe
-    machine: Machine
+    machine: AnyMachine
     is_measured: bool = False
+    searched_on: FlexMachine | None = None
 
     @property
     def bytes(self) -> float:
@@ -73,13 +85,18 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """Everything that decides the result, as plain values."""
         recipe: dict[str, Any] = json.loads(json.dumps(asdict(self.recipe)))
-        machine = self.machine.model_dump(mode="json", exclude={"sources", "summary", "energy"})
+        searched_on = self.searched_on and _plain_machine(self.searched_on)
         return {
             "recipe": recipe,
-            "machine": machine,
+            "machine": _plain_machine(self.machine),
             "is_measured": self.is_measured,
+            "searched_on": searched_on,
             "code": code_digest(),
         }
+
+
+def _plain_machine(machine: Description) -> dict[str, Any]:
+    return machine.model_dump(mode="json", exclude={"sources", "summary", "energy"})
 
 
 @cache
@@ -106,7 +123,8 @@ class Run:
         Part of the weights that are not zero.
     layers : list of dict
         Per layer name, tile, waves, cycles, events, active and inputs (activations), fired,
-        outputs, flits, slots by `Cause`, bytes (read, written) by `Memory`.
+        outputs, flits, sent (flits that storage sent), slots by `Cause`, bytes (read, written) by
+        `Memory`.
     seconds : float
         Of one core for the emulation, without making the network and compiling kernels.
     peak_bytes : int
@@ -142,7 +160,7 @@ class Run:
         """Return the sum of a number over the layers."""
         return sum(int(layer[key]) for layer in self.layers)
 
-    def energy(self, machine: Machine, table: str) -> dict[str, float]:
+    def energy(self, machine: Description, table: str) -> dict[str, float]:
         """Return pJ by component with an energy table."""
         total: dict[str, float] = {}
         priced = machine.replace(energy=table)
@@ -152,7 +170,7 @@ class Run:
                 total[name] = total.get(name, 0.0) + pj
         return total
 
-    def power_mw(self, machine: Machine, table: str) -> float:
+    def power_mw(self, machine: Description, table: str) -> float:
         """Return the mean power with an energy table."""
         pj = sum(self.energy(machine, table).values())
         return pj * 1e-9 * machine.clock_hz / self.cycles
@@ -164,15 +182,18 @@ def execute(job: Job) -> Run:
 
     network, inputs = synthetic.network(job.recipe), synthetic.images(job.recipe, 1)
     warm(job.machine)
+    schedule = None
+    if job.searched_on:
+        schedule = searched(job.recipe, job.searched_on.to_yaml())
     seconds = inf
     for _ in range(TIMED if job.is_measured else 1):
         began = time.process_time()
-        result = run(network, inputs, machine=job.machine)
+        result = run(network, inputs, machine=job.machine, schedule=schedule)
         seconds = min(seconds, time.process_time() - began)
     peak = 0
     if job.is_measured:
         tracemalloc.start()
-        run(network, inputs, machine=job.machine)
+        run(network, inputs, machine=job.machine, schedule=schedule)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     weights = [layer.weight for layer in network.layers if hasattr(layer, "weight")]
@@ -183,11 +204,27 @@ def execute(job: Job) -> Run:
     return Run(result.cycles, result.load_cycles, density, layers, seconds, peak)
 
 
-def warm(machine: Machine) -> None:
+@cache
+def searched(recipe: Recipe, machine: str) -> dict[str, Descriptor]:
+    """Return the descriptors of the best estimates, by layer, on a machine given as YAML.
+
+    A process that runs several jobs searches once for all of them.
+    """
+    from ..run import make_emulation
+
+    network, inputs = synthetic.network(recipe), synthetic.images(recipe, 1)
+    emulation: Any = make_emulation(network, parse_yaml(machine, "searched_on"), search=UNCOUNTED)
+    for _ in emulation.frames(inputs):
+        pass
+    found: dict[str, Descriptor] = emulation.descriptors
+    return found
+
+
+def warm(machine: AnyMachine) -> None:
     """Have every kernel of a machine compiled, or loaded."""
     from ..run import run
 
-    run(synthetic.network(WARM), synthetic.images(WARM, 1), machine=machine)
+    run(synthetic.network(WARM), synthetic.images(WARM, 1), machine=machine, search=UNCOUNTED)
 
 
 def _plain(layer: Any, outputs: int) -> dict[str, Any]:
@@ -203,6 +240,7 @@ def _plain(layer: Any, outputs: int) -> dict[str, Any]:
         "fired": int(layer.fired),
         "outputs": int(outputs),
         "flits": int(activity.flits),
+        "sent": int(layer.sent_flits[0]),
         "slots": activity.slots.tolist(),
         "bytes": activity.bytes.tolist(),
     }
