@@ -6,7 +6,7 @@ import numpy as np
 import oracle_flexnn_mesh as messages
 import oracle_iq
 import pytest
-from oracle_flexnn import Layer
+from oracle_flexnn import Layer, set_loads_and_drains
 from oracle_flexnn import run_layer as oracle
 from oracle_flexnn_ranges import Mapping, has_work
 from test_flexnn_engine import case, compared, described, dims_of, parsed
@@ -124,6 +124,25 @@ def test_every_vpe_is_sent_the_bytes_of_each_of_its_boxes_once(seed):
         assert taken == wanted
         out = found.drain.flits.sum()
         assert out == done.loads[this.number, Load.DRAINED]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_packets_are_those_of_the_page_in_their_order(seed):
+    x, w, shape, of, descriptor, tree, y = on_mesh(seed)
+    theirs = Layer(x, w, shape, descriptor, tree, y)
+    mapping = Mapping(theirs.sizes, descriptor, tree["array"]["columns"])
+    n_vpes = tree["array"]["rows"] * tree["array"]["columns"]
+    used = [v for v in range(n_vpes) if mapping.is_used(v)]
+    set_loads_and_drains(theirs, mapping, descriptor, tree, used, Counter())
+    layer = layer_of(x, w, shape, of, descriptor, tree, y)
+    for this, found in zip(mapping.rounds, exchanges(layer), strict=True):
+        loads = messages.loads(theirs, mapping, this, tree, used)
+        drains = messages.drains(mapping, this, tree, used, this.ends) if this.drain else []
+        for trace, wanted in ((found.load, loads), (found.drain, drains)):
+            columns = zip(trace.source, trace.destinations, trace.flits, strict=True)
+            sent = [(int(source), trace.sets[g], int(flits)) for source, g, flits in columns]
+            assert sent == messages.packets(wanted, tree)
+            assert not trace.cycle.any()
 
 
 @pytest.mark.parametrize("seed", range(0, 60, 4))
