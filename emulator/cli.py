@@ -241,8 +241,11 @@ def run(
         for name, value in searched.items():
             if value is not None:
                 raise MachineError(f"--{name}: is of mode flexnn; add --mode flexnn")
-    elif links is not None:
-        raise MachineError("--links: draws the mesh of mode mnf; leave it out")
+    elif links is not None and described.sdn.kind == "bus":
+        raise MachineError(
+            f"--links: draws a mesh, {described.name} has buses; leave it out, or add "
+            "--set sdn.kind=mesh"
+        )
     taken = (machine or "", router or "", trace or "", schedule or "")
     check_outputs({"--links": links}, (model, *taken))
     check_figure("--links", links)
@@ -274,13 +277,12 @@ def run(
         if trace and is_complete:
             more["trace"] = {"path": str(trace), "bytes": trace.stat().st_size}
         _print(result, more | checked, as_json, setting or [])
-        if links and isinstance(described, Machine):
+        if links:
             from ..noc.topology import mesh
             from .noc_figures import draw_links
 
             title = f"{result.network}: {described.noc.router_name}, {described.noc.multicast}"
-            graph = mesh(described.mesh.width, described.mesh.height)
-            draw_links(links, graph, result.link_flits, result.cycles, title)
+            draw_links(links, mesh(*described.sides), result.link_flits, result.cycles, title)
     if failure:
         raise failure
     _conclude(checked.get("differences", []), None if is_complete else result.frames, trace)

@@ -14,11 +14,10 @@ def interconnect(machine: Machine) -> Network:
     MachineError
         When its router cannot go with the rest.
     """
-    sides = machine.mesh
-    return mesh_network(machine.name, machine.noc, sides.width, sides.height, machine.storage.ports)
+    return mesh_network(machine.name, machine.noc, machine.sides, machine.storage.ports)
 
 
-def mesh_network(name: str, noc: Noc, width: int, height: int, ports: int) -> Network:
+def mesh_network(name: str, noc: Noc, sides: tuple[int, int], ports: int) -> Network:
     """Return a mesh of a machine's routers, idle.
 
     Parameters
@@ -26,7 +25,8 @@ def mesh_network(name: str, noc: Noc, width: int, height: int, ports: int) -> Ne
     name : str
         The machine's, for messages.
     noc : Noc
-    width, height : int
+    sides : (int, int)
+        Width and height.
     ports : int
         Flits that node 0 is delivered per cycle, at most.
 
@@ -36,8 +36,6 @@ def mesh_network(name: str, noc: Noc, width: int, height: int, ports: int) -> Ne
         When the router cannot go with the rest.
     """
     try:
-        return Network(
-            mesh(width, height), noc.router, noc.routing, noc.vcs, noc.buffer_flits, ports
-        )
+        return Network(mesh(*sides), noc.router, noc.routing, noc.vcs, noc.buffer_flits, ports)
     except ValueError as error:
         raise MachineError(f"{name}: noc.{error}") from None

@@ -169,6 +169,11 @@ class Machine(Description):
         return self.mesh.n_nodes
 
     @property
+    def sides(self) -> tuple[int, int]:
+        """Width and height of the mesh."""
+        return self.mesh.width, self.mesh.height
+
+    @property
     def pe_multipliers(self) -> int:
         """M*L: multipliers of a PE."""
         return self.pe.multipliers

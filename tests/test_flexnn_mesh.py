@@ -11,12 +11,13 @@ from oracle_flexnn import run_layer as oracle
 from oracle_flexnn_ranges import Mapping, has_work
 from test_flexnn_engine import case, compared, described, dims_of, parsed
 
+from firemesh.emulator.cli import main
 from firemesh.emulator.flexnn.descriptor import Cut
 from firemesh.emulator.flexnn.engine import prepare, run_layer
 from firemesh.emulator.flexnn.exchanges import exchanges, packets_of
 from firemesh.emulator.flexnn.machine import FlexMachine
 from firemesh.emulator.flexnn.mesh import Mesh
-from firemesh.emulator.flexnn.transfers import Load
+from firemesh.emulator.flexnn.wires import Load
 from firemesh.emulator.machine import MachineError, machine
 from firemesh.emulator.state import Memory
 
@@ -243,3 +244,31 @@ def test_packets_fit_into_buffers_where_routers_hold_them_whole():
     through = {"switching": "cut-through"}
     whole = base.replace(noc__router=through, noc__multicast="unicast")
     assert whole.packet_flits == 4
+
+
+@pytest.mark.parametrize("router", ["simple", "P3"])
+@pytest.mark.parametrize("multicast", ["tree", "unicast"])
+def test_the_command_runs_a_network_over_the_mesh(capsys, router, multicast):
+    set_ = ["--set", "sdn.kind=mesh", "--set", f"noc.multicast={multicast}"]
+    small = ["--set", "array.rows=4", "--set", "array.columns=4"]
+    run_ = ["run", "digits", "--mode", "flexnn", "--frames", "1", "--keep", "0", "--check"]
+    main([*run_, "--router", router, *set_, *small])
+    assert "tensors equal the integer reference" in capsys.readouterr().out
+
+
+def test_the_command_draws_the_links_of_a_mesh_and_refuses_those_of_buses(capsys, tmp_path):
+    figure = tmp_path / "links.png"
+    digits = ["run", "digits", "--mode", "flexnn", "--frames", "1", "--keep", "0"]
+    with pytest.raises(SystemExit):
+        main([*digits, "--links", str(figure)])
+    assert "flexnn-edge has buses; leave it out, or add --set sdn.kind" in capsys.readouterr().err
+    main([*digits, "--links", str(figure), "--set", "sdn.kind=mesh"])
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_trace_of_the_mesh_is_refused_as_long_as_its_packets_are_not_recorded(capsys, tmp_path):
+    digits = ["run", "digits", "--mode", "flexnn", "--frames", "1", "--set", "sdn.kind=mesh"]
+    with pytest.raises(SystemExit):
+        main([*digits, "--trace", str(tmp_path / "mesh.h5")])
+    assert "sdn.kind mesh is not recorded yet" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

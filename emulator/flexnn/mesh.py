@@ -138,15 +138,19 @@ class Mesh:
         found = np.zeros((len(what.rounds), 2), np.int64)
         for begin in range(0, len(found), PART):
             for at, both in enumerate(self.messages(what.part(begin, begin + PART)), begin):
-                for which, messages in enumerate(both):
-                    if len(messages.flits):
-                        tick()
-                        course = self._course(messages)
-                        found[at, which] = course.cycles
-                        self.traffic.link_flits[:] += course.link_flits
-                        self.traffic.sent_flits[:] += course.sent_flits
-                        self.traffic.stalls[:] += course.stalls
+                tick()
+                found[at] = [self._count(messages) for messages in both]
         return found
+
+    def _count(self, messages: Messages) -> int:
+        """Return how long messages take, and count their traffic."""
+        if not len(messages.flits):
+            return 0
+        course = self._course(messages)
+        self.traffic.link_flits[:] += course.link_flits
+        self.traffic.sent_flits[:] += course.sent_flits
+        self.traffic.stalls[:] += course.stalls
+        return course.cycles
 
     def messages(self, what: "Moves") -> list[tuple[Messages, Messages]]:
         """Return the messages of rounds: from storage, and to storage."""
@@ -243,5 +247,4 @@ def network(machine: FlexMachine) -> Network:
     MachineError
         When its router cannot go with the rest.
     """
-    width, height = machine.sides
-    return mesh_network(machine.name, machine.noc, width, height, machine.sdn.storage_ports)
+    return mesh_network(machine.name, machine.noc, machine.sides, machine.sdn.storage_ports)
