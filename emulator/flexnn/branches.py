@@ -61,13 +61,15 @@ class Count(IntEnum):
     BLOCKS = 2
     """Blocks of all dimensions, with partitions and a sparsity."""
     BLOCKS_OVER_BANKS = 3
-    BLOCKS_BOUNDED = 4
-    BLOCKS_OPENED = 5
-    SCHEDULES = 6
+    BLOCKS_OVER_SRAM = 4
+    """Those of which the smallest tile is too large."""
+    BLOCKS_BOUNDED = 5
+    BLOCKS_OPENED = 6
+    SCHEDULES = 7
     """The same with tiles and orders."""
-    SCHEDULES_BOUNDED = 7
-    SCHEDULES_OVER_SRAM = 8
-    SCHEDULES_PRICED = 9
+    SCHEDULES_BOUNDED = 8
+    SCHEDULES_OVER_SRAM = 9
+    SCHEDULES_PRICED = 10
 
 
 class Row(IntEnum):
@@ -122,7 +124,7 @@ class Branches(NamedTuple):
     kept: I64x3
     """[flows, keep, 37]: columns are those of `Row`."""
     counts: I64x1
-    """[10]: entries are those of `Count`."""
+    """[11]: entries are those of `Count`."""
     values: int
     objective: int
 
@@ -233,6 +235,18 @@ def fits_sram(problem: Problem, trial: Trial, order: int) -> bool:
     for dim in range(N_DIMS):
         n *= trial.n_tiles[dim]
     return total * (2 if n > 1 else 1) <= problem.sram_bytes
+
+
+@kernel
+def is_over_sram(problem: Problem, branches: Branches, trial: Trial, sparsity: int) -> bool:
+    """Return whether not even tiles of one block fit, each held once and without psums."""
+    copy(problem.sizes, trial.tile)
+    for dim in branches.tiled:
+        step = trial.block[dim] * trial.rows[dim] * trial.columns[dim]
+        trial.tile[dim] = min(step, problem.sizes[dim])
+    total = with_bitmap(ifmap_box(problem, trial.tile), sparsity & 1 > 0)
+    total += with_bitmap(filters(trial.tile), sparsity & 2 > 0)
+    return total + points(trial.tile) > problem.sram_bytes
 
 
 @kernel
@@ -411,6 +425,9 @@ def try_blocks(
         counts[Count.BLOCKS] += 1
         if banks(problem, trial, sparsity, False) > problem.banks:
             counts[Count.BLOCKS_OVER_BANKS] += 1
+            continue
+        if is_over_sram(problem, branches, trial, sparsity):
+            counts[Count.BLOCKS_OVER_SRAM] += 1
             continue
         trial.choice[1] = sparsity
         price_windows(problem, trial)

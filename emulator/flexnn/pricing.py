@@ -373,7 +373,7 @@ def price_blocks(problem: Problem, trial: Trial) -> int:
     load = load_cycles(problem, trial, True, False, 0.0)
     load = min(load, load_cycles(problem, trial, False, True, 0.0))
     facts[Fact.LEAST_ROUNDS], facts[Fact.LEAST_LOAD] = cycles, load
-    n = min(max(np.sqrt(cycles / load), 1.0), most)
+    n = min(max(np.sqrt(cycles / max(load, TINY)), 1.0), most)
     bare = (dram[0] / most_if + dram[1] / most_fl + dram[2] / most_of) / problem.dram_bytes
     cycles = max(cycles + bare, moved / problem.dram_bytes + (n - 1) * load + cycles / n)
     cycles += facts[Fact.FIRST_LOAD] + facts[Fact.LAST_DRAIN]

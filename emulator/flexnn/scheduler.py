@@ -83,8 +83,9 @@ class Counts:
     branches : int
         Sets of blocks whose smallest does not fit the register file, left out whole.
     blocks : int
-        Blocks with partitions and a sparsity: over the banks, bounded or opened.
-    blocks_over_banks, blocks_bounded, blocks_opened : int
+        Blocks with partitions and a sparsity: over the banks, too large for the SRAM in the
+        smallest tiles, bounded or opened.
+    blocks_over_banks, blocks_over_sram, blocks_bounded, blocks_opened : int
     schedules : int
         Opened blocks with tiles and orders: bounded, over the SRAM, or priced.
     schedules_bounded, schedules_over_sram, schedules_priced : int
@@ -94,6 +95,7 @@ class Counts:
     branches: int
     blocks: int
     blocks_over_banks: int
+    blocks_over_sram: int
     blocks_bounded: int
     blocks_opened: int
     schedules: int
