@@ -11,7 +11,7 @@ from firemesh.emulator.flexnn.engine import run_layer
 from firemesh.emulator.flexnn.machine import FlexMachine
 from firemesh.emulator.flexnn.rules import broken
 from firemesh.emulator.flexnn.timeline import Mark
-from firemesh.emulator.flexnn.transfers import Load
+from firemesh.emulator.flexnn.wires import Load
 from firemesh.emulator.slots import Cause
 from firemesh.emulator.state import Memory
 

@@ -13,7 +13,7 @@ from firemesh.emulator.flexnn.dims import Dim, LayerDims, sizes
 from firemesh.emulator.flexnn.engine import run_layer
 from firemesh.emulator.flexnn.machine import FlexMachine
 from firemesh.emulator.flexnn.timeline import Mark
-from firemesh.emulator.flexnn.transfers import Load
+from firemesh.emulator.flexnn.wires import Load
 from firemesh.emulator.machine import machine
 from firemesh.emulator.slots import Cause
 from firemesh.emulator.state import Memory

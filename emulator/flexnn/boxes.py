@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from ...noc.kernel import kernel, outer_kernel
 from ..state import Memory
 from .dims import Dim
-from .transfers import Load, Wires, transfers
+from .transfers import transfers
+from .wires import Load, Wires
 
 if TYPE_CHECKING:
     from .engine import Layer, Moves
@@ -131,15 +132,14 @@ def boxes(layer: "Layer", what: "Moves") -> tuple[NDArray[np.int32], Ints, Ints]
         Bytes that it sends to storage.
     """
     n, n_vpes, rounds = len(what.rounds), len(layer.wires.vpe), what.rounds
-    box, width, step, pair = (np.zeros(size, np.int64) for size in ((2, 8), 8, 8, 2))
     count, size = np.zeros((2, n_vpes, len(Memory), 2), np.int64)
     spans = np.zeros((n, n_vpes, 6), np.int32)
     transfers(
-        layer.wires, layer.x, rounds.low, rounds.high, what.what, what.leaves, 1, box, width, step,
-        pair, count, size, np.zeros((n, len(Load)), np.int64), spans,
+        layer.wires, layer.x, rounds.low, rounds.high, what.what, what.leaves, 1, count, size,
+        np.zeros((n, len(Load)), np.int64), spans,
     )  # fmt: skip
     owner = np.full((n, 3, n_vpes), -1, np.int32)
-    keys = np.zeros((n_vpes, 10), np.int64)
+    box, keys = np.zeros((2, 8), np.int64), np.zeros((n_vpes, 10), np.int64)
     share(layer.wires, rounds.low, rounds.high, what.what, box, keys, owner)
     held = spans.astype(np.int64)
     taken = np.stack([held[..., 0] + held[..., 1], held[..., 2] + held[..., 3], held[..., 4]], 1)

@@ -20,8 +20,9 @@ from .operands import Operands, operands
 from .products import Products, multiply, products, psums
 from .rounds import Loops, Places, Rounds, places
 from .timeline import Course, Mark, run_rounds
-from .transfers import Load, Wires, transfers, wires
+from .transfers import transfers
 from .windows import compute
+from .wires import Load, Wires, wires
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -309,7 +310,6 @@ def _work(
     held = files(cut, machine, layer.places, x)
     shape, space = shape_of(layer, domain), room(held)
     n_vpes, n_domains = machine.array.n_vpes, int(domain.max()) + 1
-    box, pair, row = (np.zeros(size, np.int64) for size in ((2, 8), 2, 8))
     no_spans, none = np.zeros((0, 0, 0), np.int32), np.zeros((0, 0), np.int32)
     for what in moves(layer):
         tick()
@@ -317,8 +317,7 @@ def _work(
         loads = np.zeros((n, len(Load)), np.int64)
         transfers(
             layer.wires, x, rounds.low, rounds.high, what.what, what.leaves,
-            4 * machine.sdn.drain_bytes, box, row, row.copy(), pair, counters.count,
-            counters.size, loads, no_spans,
+            4 * machine.sdn.drain_bytes, counters.count, counters.size, loads, no_spans,
         )  # fmt: skip
         _cycles(layer, loads, mesh.cycles(what, tick) if mesh else None)
         taken = np.zeros((n, n_domains), np.int32)

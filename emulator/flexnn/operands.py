@@ -32,8 +32,6 @@ class Operands(NamedTuple):
     """int16, flat [k, fy, fx, ic]: weights less their zero points, in the schedule's order."""
     weight_bits: Array
     """int64, flat [k, fy, fx, words of ic]."""
-    weight_sums: Array
-    """int64, flat [k + 1, ic + 1, fy + 1, fx + 1]."""
     filter: Array
     """int64[k]: the layer's filter that is at each place of the schedule's order."""
     padded: tuple[int, int]
@@ -108,7 +106,6 @@ def operands(cut: Cut, machine: FlexMachine, x: Array, weight: Array) -> Operand
         summed(x != 0, (1, 2, 3)),
         last.reshape(-1),
         pack(last != 0).reshape(-1),
-        summed(taken != 0, (0, 1, 2, 3)),
         order,
         padded,
         int(may_if and share_if < pays),

@@ -27,8 +27,9 @@ from .dims import OF_DIMS, Dim
 from .engine import LayerRun, Moves, moves
 from .mask_sets import MaskSet, add_sets
 from .timeline import Mark
-from .transfers import Load, transfers
+from .transfers import transfers
 from .window_rows import Grid, window_rows
+from .wires import Load
 
 Ints = NDArray[np.int64]
 N_SPANS = 6
@@ -127,11 +128,9 @@ class ArrayLists:
         spans = np.zeros((n, n_vpes, N_SPANS), np.int32)
         loads = np.zeros((n, len(Load)), np.int64)
         count = np.zeros((n_vpes, len(Memory), 2), np.int64)
-        row = np.zeros(8, np.int64)
         transfers(
             layer.wires, layer.x, rounds.low, rounds.high, what.what, what.leaves,
-            4 * machine.sdn.drain_bytes, np.zeros((2, 8), np.int64), row, row.copy(),
-            np.zeros(2, np.int64), count, np.zeros_like(count), loads, spans,
+            4 * machine.sdn.drain_bytes, count, np.zeros_like(count), loads, spans,
         )  # fmt: skip
         at = slice(rounds.first, rounds.first + n)
         marks = self._run.marks[at]

@@ -1,87 +1,17 @@
 """What each round loads and drains: bytes, words, cycles; `docs/flexnn-cycles.md`, section 4."""
 
-from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from ...noc.kernel import kernel, outer_kernel
+from ...noc.kernel import kernel, outer_kernel, popcount
 from ..state import Memory
-from .descriptor import Cut
 from .dims import Dim
-from .machine import FlexMachine
+from .files import ALL
 from .operands import Operands
-from .rounds import Places
+from .wires import Box, Load, Taken, Wires
 
 Array = NDArray[Any]
-
-
-class Load(IntEnum):
-    """Columns of what a round loads and drains."""
-
-    IF = 0
-    """Bytes of the ifmap that SRAM gives; likewise weights and psums."""
-    FL = 1
-    PSUM = 2
-    COLUMN = 3
-    """Bytes that the column takes which takes most."""
-    CYCLES = 4
-    """Of the load."""
-    DRAINED = 5
-    """Bytes that leave."""
-    TREE = 6
-    """Cycles of the reduction over VPEs."""
-    DRAIN = 7
-    """Cycles in all of the drain."""
-    POINTS = 8
-    """Points that leave."""
-
-
-class Wires(NamedTuple):
-    """Numbers and arrays that tell where bytes go."""
-
-    sizes: Array
-    """int64[8]: D_d."""
-    block: Array
-    row_parts: Array
-    column_parts: Array
-    geometry: Array
-    """int64[8]: strides, dilations, pads, ifmap, each y and x."""
-    vpe: Array
-    column: Array
-    is_used: Array
-    is_column_used: Array
-    is_head: Array
-    is_head_column: Array
-    """See `firemesh.emulator.flexnn.rounds.Places`."""
-    column_bytes: int
-    reduced: int
-    """P: VPEs whose psums make one point."""
-    depth: int
-    """Cycles before the reduction's first point."""
-
-
-def wires(cut: Cut, machine: FlexMachine, found: Places) -> Wires:
-    """Return the wires of a descriptor on a machine."""
-    reduced = cut.n_reduced
-    is_tree = cut.descriptor.reduction == "tree"
-    return Wires(
-        np.array(cut.layer.sizes, np.int64),
-        np.array(cut.block, np.int64),
-        np.array(cut.row_parts, np.int64),
-        np.array(cut.column_parts, np.int64),
-        cut.layer.geometry(),
-        found.vpe,
-        found.column,
-        found.is_used,
-        found.is_column_used,
-        found.is_head,
-        found.is_head_column,
-        machine.sdn.column_bytes,
-        reduced,
-        (reduced - 1).bit_length() if is_tree else reduced - 1,
-    )
 
 
 @kernel
@@ -109,155 +39,242 @@ def _volume(
 
 
 @kernel
-def if_box(sizes: Array, geometry: Array, x: Operands, box: Array, out: Array) -> None:
-    """Tell elements and, where activations are skipped, non-zeros of the IF box of ranges.
-
-    Parameters
-    ----------
-    sizes, geometry : int64[8]
-        See `Wires`.
-    x : Operands
-    box : int64[2, 8]
-        First elements, and those after the last.
-    out : int64[2]
-        Result.
-    """
-    out[0] = out[1] = 0
-    h, w = geometry[6], geometry[7]
-    y0 = box[0, Dim.OY] * geometry[0] + box[0, Dim.FY] * geometry[2] - geometry[4]
-    y1 = (box[1, Dim.OY] - 1) * geometry[0] + (box[1, Dim.FY] - 1) * geometry[2] - geometry[4] + 1
-    x0 = box[0, Dim.OX] * geometry[1] + box[0, Dim.FX] * geometry[3] - geometry[5]
-    x1 = (box[1, Dim.OX] - 1) * geometry[1] + (box[1, Dim.FX] - 1) * geometry[3] - geometry[5] + 1
-    y0, y1, x0, x1 = max(y0, 0), min(y1, h), max(x0, 0), min(x1, w)
+def _if_box(w: Wires, x: Operands, ranges: Array, box: Array) -> None:
+    """Tell elements and, where activations are skipped, non-zeros of the IF box of ranges."""
+    box[Box.ELEMENTS] = box[Box.NONZERO] = 0
+    geometry = w.geometry
+    h, width = geometry[6], geometry[7]
+    y0 = ranges[0, Dim.OY] * geometry[0] + ranges[0, Dim.FY] * geometry[2]
+    y1 = (ranges[1, Dim.OY] - 1) * geometry[0] + (ranges[1, Dim.FY] - 1) * geometry[2] + 1
+    x0 = ranges[0, Dim.OX] * geometry[1] + ranges[0, Dim.FX] * geometry[3]
+    x1 = (ranges[1, Dim.OX] - 1) * geometry[1] + (ranges[1, Dim.FX] - 1) * geometry[3] + 1
+    y0, y1 = max(y0 - geometry[4], 0), min(y1 - geometry[4], h)
+    x0, x1 = max(x0 - geometry[5], 0), min(x1 - geometry[5], width)
     if y1 <= y0 or x1 <= x0:
         return
-    ic, n_groups = sizes[Dim.IC], box[1, Dim.G] - box[0, Dim.G]
-    per_group = box[1, Dim.IC] - box[0, Dim.IC]
-    frames = box[1, Dim.N] - box[0, Dim.N]
-    out[0] = frames * n_groups * per_group * (y1 - y0) * (x1 - x0)
+    ic, n_groups = w.sizes[Dim.IC], ranges[1, Dim.G] - ranges[0, Dim.G]
+    per_group = ranges[1, Dim.IC] - ranges[0, Dim.IC]
+    frames = ranges[1, Dim.N] - ranges[0, Dim.N]
+    box[Box.ELEMENTS] = frames * n_groups * per_group * (y1 - y0) * (x1 - x0)
     if x.skips_if == 0:
         return
-    channels = sizes[Dim.G] * ic
+    channels = w.sizes[Dim.G] * ic
     runs, length = (n_groups, per_group) if per_group < ic else (1, n_groups * ic)
-    for n in range(box[0, Dim.N], box[1, Dim.N]):
+    for n in range(ranges[0, Dim.N], ranges[1, Dim.N]):
         for i in range(runs):
-            c0 = (box[0, Dim.G] + i) * ic + box[0, Dim.IC]
-            out[1] += _volume(
-                x.act_sums, n, channels + 1, h + 1, w + 1, c0, c0 + length, y0, y1, x0, x1
+            c0 = (ranges[0, Dim.G] + i) * ic + ranges[0, Dim.IC]
+            box[Box.NONZERO] += _volume(
+                x.act_sums, n, channels + 1, h + 1, width + 1, c0, c0 + length, y0, y1, x0, x1
             )
 
 
 @kernel
-def fl_box(sizes: Array, x: Operands, box: Array, out: Array) -> None:
+def _bits(words: Array, first: int, begin: int, end: int) -> int:
+    """Return how many bits of a range, not empty, of a row of words are set."""
+    low, high = first + (begin >> 6), first + ((end - 1) >> 6)
+    above = ALL << (begin & 63)
+    below = ALL if end & 63 == 0 else (1 << (end & 63)) - 1
+    if low == high:
+        return popcount(words[low] & above & below)
+    total = popcount(words[low] & above) + popcount(words[high] & below)
+    for at in range(low + 1, high):
+        total += popcount(words[at])
+    return total
+
+
+@kernel
+def _fl_box(w: Wires, x: Operands, ranges: Array, box: Array) -> None:
     """Tell elements and, where weights are skipped, non-zeros of the FL box of ranges."""
-    out[0] = out[1] = 0
-    oc, ic, fy, fx = sizes[Dim.OC], sizes[Dim.IC], sizes[Dim.FY], sizes[Dim.FX]
-    n_groups, per_group = box[1, Dim.G] - box[0, Dim.G], box[1, Dim.OC] - box[0, Dim.OC]
-    out[0] = n_groups * per_group
+    n_groups, per_group = ranges[1, Dim.G] - ranges[0, Dim.G], ranges[1, Dim.OC] - ranges[0, Dim.OC]
+    box[Box.ELEMENTS], box[Box.NONZERO] = n_groups * per_group, 0
     for dim in (Dim.IC, Dim.FY, Dim.FX):
-        out[0] *= box[1, dim] - box[0, dim]
+        box[Box.ELEMENTS] *= ranges[1, dim] - ranges[0, dim]
     if x.skips_fl == 0:
         return
-    runs, length = (n_groups, per_group) if per_group < oc else (1, n_groups * oc)
-    for i in range(runs):
-        k0 = (box[0, Dim.G] + i) * oc + box[0, Dim.OC]
-        for k, sign in ((k0 + length, 1), (k0, -1)):
-            out[1] += sign * _volume(
-                x.weight_sums, k, ic + 1, fy + 1, fx + 1, box[0, Dim.IC], box[1, Dim.IC],
-                box[0, Dim.FY], box[1, Dim.FY], box[0, Dim.FX], box[1, Dim.FX],
-            )  # fmt: skip
+    row_words = (w.sizes[Dim.IC] + 63) >> 6
+    for g in range(ranges[0, Dim.G], ranges[1, Dim.G]):
+        for k in range(ranges[0, Dim.OC], ranges[1, Dim.OC]):
+            for fy in range(ranges[0, Dim.FY], ranges[1, Dim.FY]):
+                row = ((g * w.sizes[Dim.OC] + k) * w.sizes[Dim.FY] + fy) * w.sizes[Dim.FX]
+                for fx in range(ranges[0, Dim.FX], ranges[1, Dim.FX]):
+                    box[Box.NONZERO] += _bits(
+                        x.weight_bits, (row + fx) * row_words, ranges[0, Dim.IC], ranges[1, Dim.IC]
+                    )
 
 
 @kernel
-def _bytes(found: Array, is_compressed: int) -> int:
-    size: int = found[1] + (found[0] + 7) // 8 if is_compressed != 0 else found[0]
-    return size
+def _is_of(d: int, which: int) -> bool:
+    """Return whether IF (0) or FL (1) depends on a dimension."""
+    return d != Dim.OC if which == 0 else not (d == Dim.N or d == Dim.OY or d == Dim.OX)
 
 
 @kernel
-def _ranges(low: Array, high: Array, place: Array, step: Array, width: Array, box: Array) -> bool:
-    """Tell the ranges of a VPE or column; return whether one is empty."""
-    is_empty = False
-    for d in range(8):
-        box[0, d] = low[d] + place[d] * step[d]
-        box[1, d] = min(box[0, d] + width[d], high[d])
-        if box[1, d] <= box[0, d]:
-            is_empty = True
-    return is_empty
-
-
-@kernel
-def _points(box: Array) -> int:
-    points = 1
-    for d in (Dim.N, Dim.G, Dim.OY, Dim.OX, Dim.OC):
-        points *= max(0, box[1, d] - box[0, d])
-    return points
-
-
-@kernel
-def _take(count: Array, size: Array, v: int, memory: int, data: int, word: int) -> None:
-    """Count bytes that a VPE takes from a bus and writes, word by word."""
-    words = -(-data // word)
-    count[v, memory, 1] += words
-    size[v, memory, 1] += data
-    count[v, Memory.BUS, 0] += words
-    size[v, Memory.BUS, 0] += data
-
-
-@kernel
-def _vpe_writes(
-    w: Wires, x: Operands, what: Array, box: Array, found: Array, v: int, count: Array,
-    size: Array, spans: Array,
+def _measure(
+    w: Wires, x: Operands, which: int, low: Array, high: Array, place: Array, step: Array,
+    is_loaded: bool, box: Array,
 ) -> None:  # fmt: skip
-    """Count what a VPE with work takes from the buses and writes into its register file."""
-    for which in range(2):
-        if what[which] == 0:
-            continue
-        skips = x.skips_if if which == 0 else x.skips_fl
-        if which == 0:
-            if_box(w.sizes, w.geometry, x, box, found)
-        else:
-            fl_box(w.sizes, x, box, found)
-        data = found[1] if skips != 0 else found[0]
-        memory = Memory.RF_IF + which
-        _take(count, size, v, memory, data, w.column_bytes)
-        bits = (found[0] + 7) // 8 if skips != 0 else 0
-        _take(count, size, v, Memory.BITMAP_IF + which, bits, w.column_bytes)
-        if len(spans) > 0:
-            spans[v, 2 * which] = data
-            spans[v, 2 * which + 1] = bits
-    if what[2] != 0 and w.is_head[v] != 0:
-        data = 4 * _points(box)
-        _take(count, size, v, Memory.RF_OF, data, w.column_bytes)
-        if len(spans) > 0:
-            spans[v, 4] = data
+    """Tell the box of a VPE or column; its bytes only where the tensor is loaded."""
+    ranges = w.box
+    is_empty, points = 0, 1
+    for d in range(8):
+        ranges[0, d] = low[d] + place[d] * step[d]
+        ranges[1, d] = min(ranges[0, d] + step[d], high[d])
+        length = max(0, ranges[1, d] - ranges[0, d])
+        if _is_of(d, which):
+            is_empty = 1 if length == 0 else is_empty
+            if d == Dim.OC or (which == 0 and d <= Dim.OX):
+                points *= length
+    for i in range(len(box)):
+        box[i] = 0
+    box[Box.IS_EMPTY], box[Box.POINTS] = is_empty, points
+    if is_empty != 0 or not is_loaded:
+        return
+    if which == 0:
+        _if_box(w, x, ranges, box)
+    else:
+        _fl_box(w, x, ranges, box)
+    is_compressed = x.skips_if != 0 if which == 0 else x.skips_fl != 0
+    box[Box.DATA] = box[Box.NONZERO] if is_compressed else box[Box.ELEMENTS]
+    box[Box.BITS] = (box[Box.ELEMENTS] + 7) // 8 if is_compressed else 0
+    box[Box.DATA_WORDS] = -(-box[Box.DATA] // w.column_bytes)
+    box[Box.BITS_WORDS] = -(-box[Box.BITS] // w.column_bytes)
 
 
 @kernel
-def _column_bytes(w: Wires, x: Operands, what: Array, box: Array, found: Array, j: int) -> int:
-    total = 0
+def _measure_all(
+    w: Wires, x: Operands, which: int, low: Array, high: Array, is_loaded: bool
+) -> None:
+    """Tell the boxes of all VPEs and columns of a tensor, each slot's once."""
+    owner, box = (w.owner_if, w.box_if) if which == 0 else (w.owner_fl, w.box_fl)
+    for slot in range(len(owner)):
+        place = w.vpe[owner[slot]]
+        _measure(w, x, which, low, high, place, w.block, is_loaded, box[slot])
+    owner, box = w.column_owner_if, w.column_box_if
+    if which != 0:
+        owner, box = w.column_owner_fl, w.column_box_fl
+    for slot in range(len(owner)):
+        place = w.column[owner[slot]]
+        _measure(w, x, which, low, high, place, w.column_block, is_loaded, box[slot])
+
+
+@kernel
+def _array(
+    w: Wires, x: Operands, low: Array, high: Array, what: Array, leaves: int, out: Array
+) -> None:
+    """Tell the bytes that SRAM gives and takes."""
+    points = 1
+    for d in range(8):
+        w.box[0, d], w.box[1, d] = low[d], high[d]
+        if d <= Dim.OC:
+            points *= high[d] - low[d]
+    whole = w.whole
     if what[0] != 0:
-        if_box(w.sizes, w.geometry, x, box, found)
-        total += _bytes(found, x.skips_if)
+        _if_box(w, x, w.box, whole)
+        is_compressed = x.skips_if != 0
+        out[Load.IF] = whole[Box.ELEMENTS]
+        if is_compressed:
+            out[Load.IF] = whole[Box.NONZERO] + (whole[Box.ELEMENTS] + 7) // 8
     if what[1] != 0:
-        fl_box(w.sizes, x, box, found)
-        total += _bytes(found, x.skips_fl)
-    if what[2] != 0 and w.is_head_column[j] != 0:
-        total += 4 * _points(box)
-    return total
+        elements = nonzero = 0
+        for slot in range(len(w.column_box_fl)):  # these do not overlap, as IF boxes do
+            elements += w.column_box_fl[slot, Box.ELEMENTS]
+            nonzero += w.column_box_fl[slot, Box.NONZERO]
+        out[Load.FL] = nonzero + (elements + 7) // 8 if x.skips_fl != 0 else elements
+    if what[2] != 0:
+        out[Load.PSUM] = 4 * points
+    out[Load.DRAINED] = leaves * points
+    out[Load.POINTS] = points if leaves != 0 else 0
+
+
+@kernel
+def _fullest(w: Wires, what: Array) -> int:
+    """Return the bytes that the column takes which takes most."""
+    most = 0
+    for j in range(len(w.column)):
+        box_if = w.column_box_if[w.column_slot[0, j]]
+        box_fl = w.column_box_fl[w.column_slot[1, j]]
+        if not w.is_column_used[j] or box_if[Box.IS_EMPTY] != 0 or box_fl[Box.IS_EMPTY] != 0:
+            continue
+        total = 0
+        if what[0] != 0:
+            total += box_if[Box.DATA] + box_if[Box.BITS]
+        if what[1] != 0:
+            total += box_fl[Box.DATA] + box_fl[Box.BITS]
+        if what[2] != 0 and w.is_head_column[j]:
+            total += 4 * box_if[Box.POINTS] * box_fl[Box.POINTS]
+        most = max(most, total)
+    return most
+
+
+@kernel
+def _take(box: Array, column: int, taken: Array) -> None:
+    """Count the words and bytes of a box that a VPE takes."""
+    taken[0, column] += box[Box.DATA_WORDS]
+    taken[1, column] += box[Box.DATA]
+    taken[0, column + 1] += box[Box.BITS_WORDS]
+    taken[1, column + 1] += box[Box.BITS]
+
+
+@kernel
+def _vpes(w: Wires, what: Array, leaves: int, drain_word: int, spans: Array) -> None:
+    """Count what VPEs take and give back; ``spans`` are a round's of `transfers`, or none."""
+    is_loaded = what[0] != 0 or what[1] != 0 or what[2] != 0
+    for v in range(len(w.vpe)):
+        if not w.is_used[v]:
+            continue
+        box_if, box_fl, taken = w.box_if[w.slot[0, v]], w.box_fl[w.slot[1, v]], w.taken[v]
+        psums = 4 * box_if[Box.POINTS] * box_fl[Box.POINTS]
+        if leaves != 0:
+            taken[0, Taken.OUT] += -(-psums // drain_word)
+            taken[1, Taken.OUT] += psums
+        has_work = box_if[Box.IS_EMPTY] == 0 and box_fl[Box.IS_EMPTY] == 0
+        if is_loaded and has_work:
+            if what[0] != 0:
+                _take(box_if, Taken.IF, taken)
+            if what[1] != 0:
+                _take(box_fl, Taken.FL, taken)
+            if what[2] != 0 and w.is_head[v]:
+                taken[0, Taken.OF] += -(-psums // w.column_bytes)
+                taken[1, Taken.OF] += psums
+        if len(spans) > 0:
+            spans[v, Taken.OUT] = psums if leaves != 0 else 0
+            if is_loaded and has_work:
+                spans[v, Taken.IF] = box_if[Box.DATA] if what[0] != 0 else 0
+                spans[v, Taken.IF + 1] = box_if[Box.BITS] if what[0] != 0 else 0
+                spans[v, Taken.FL] = box_fl[Box.DATA] if what[1] != 0 else 0
+                spans[v, Taken.FL + 1] = box_fl[Box.BITS] if what[1] != 0 else 0
+                spans[v, Taken.OF] = psums if what[2] != 0 and w.is_head[v] else 0
+
+
+@kernel
+def _settle(w: Wires, count: Array, size: Array) -> None:
+    """Count accesses from what VPEs took and gave."""
+    for v in range(len(w.vpe)):
+        for side in range(2):
+            into, taken = count[v] if side == 0 else size[v], w.taken[v, side]
+            into[Memory.RF_IF, 1] += taken[Taken.IF]
+            into[Memory.BITMAP_IF, 1] += taken[Taken.IF + 1]
+            into[Memory.RF_FL, 1] += taken[Taken.FL]
+            into[Memory.BITMAP_FL, 1] += taken[Taken.FL + 1]
+            into[Memory.RF_OF, 1] += taken[Taken.OF]
+            into[Memory.RF_OF, 0] += taken[Taken.OUT]
+            for column in range(Taken.OUT):
+                into[Memory.BUS, 0] += taken[column]
+            if not w.is_head[v]:
+                into[Memory.BUS, 1] += taken[Taken.OUT]
 
 
 @outer_kernel
 def transfers(
     w: Wires, x: Operands, low: Array, high: Array, what: Array, leaves: Array, drain_word: int,
-    box: Array, width: Array, step: Array, found: Array, count: Array, size: Array, out: Array,
-    spans: Array,
+    count: Array, size: Array, out: Array, spans: Array,
 ) -> None:  # fmt: skip
     """Tell what each round loads and drains; count what VPEs write and give back.
 
     Parameters
     ----------
     w : Wires
+        Its room is overwritten.
     x : Operands
     low, high : int64[n, 8]
         The array's ranges.
@@ -267,52 +284,24 @@ def transfers(
         0; bytes of a point that leaves: 1 or 4.
     drain_word : int
         Bytes of a word in which psums are read.
-    box, width, step, found : int64[2, 8], int64[8], int64[8], int64[2]
-        Room to work in.
     count, size : int64[v, memories, 2]
         Accesses and bytes of each VPE; changed.
     out : int64[n, len(Load)]
         Result, but for cycles.
     spans : int32[n, v, 6] or [0, 0, 0]
-        Bytes that each VPE writes (IF, its bitmap, FL, its bitmap, psums) and gives back.
+        Bytes that each VPE takes and gives back, 0 before; columns of `Taken`.
     """
+    w.taken[:] = 0
     for r in range(len(low)):
+        for which in range(2):
+            # ranges change with what is loaded, or with an earlier call
+            if what[r, which] != 0 or r == 0:
+                _measure_all(w, x, which, low[r], high[r], what[r, which] != 0)
+        _array(w, x, low[r], high[r], what[r], leaves[r], out[r])
         is_loaded = what[r, 0] != 0 or what[r, 1] != 0 or what[r, 2] != 0
-        for d in range(8):
-            box[0, d], box[1, d] = low[r, d], high[r, d]
-        if what[r, 0] != 0:
-            if_box(w.sizes, w.geometry, x, box, found)
-            out[r, Load.IF] = _bytes(found, x.skips_if)
-        if what[r, 1] != 0:
-            fl_box(w.sizes, x, box, found)
-            out[r, Load.FL] = _bytes(found, x.skips_fl)
-        points = _points(box)
-        if what[r, 2] != 0:
-            out[r, Load.PSUM] = 4 * points
-        out[r, Load.DRAINED] = leaves[r] * points
-        out[r, Load.POINTS] = points if leaves[r] != 0 else 0
         if is_loaded:
-            for d in range(8):
-                step[d] = width[d] = w.block[d] * w.row_parts[d]
-            for j in range(len(w.column)):
-                if w.is_column_used[j] == 0:
-                    continue
-                if not _ranges(low[r], high[r], w.column[j], step, width, box):
-                    entering = _column_bytes(w, x, what[r], box, found, j)
-                    out[r, Load.COLUMN] = max(out[r, Load.COLUMN], entering)
-        for v in range(len(w.vpe)):
-            if w.is_used[v] == 0 or (not is_loaded and leaves[r] == 0):
-                continue
-            has_work = not _ranges(low[r], high[r], w.vpe[v], w.block, w.block, box)
-            if leaves[r] != 0:
-                data = 4 * _points(box)
-                count[v, Memory.RF_OF, 0] += -(-data // drain_word)
-                size[v, Memory.RF_OF, 0] += data
-                if w.is_head[v] == 0:
-                    count[v, Memory.BUS, 1] += -(-data // drain_word)
-                    size[v, Memory.BUS, 1] += data
-                if len(spans) > 0:
-                    spans[r, v, 5] = data
-            if is_loaded and has_work:
-                of_vpe = spans[r] if len(spans) > 0 else spans[:0, 0]
-                _vpe_writes(w, x, what[r], box, found, v, count, size, of_vpe)
+            out[r, Load.COLUMN] = _fullest(w, what[r])
+        if is_loaded or leaves[r] != 0:
+            of_round = spans[r] if len(spans) > 0 else spans[:0, 0]
+            _vpes(w, what[r], leaves[r], drain_word, of_round)
+    _settle(w, count, size)
