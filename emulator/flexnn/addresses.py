@@ -94,7 +94,7 @@ def sram_layout(cut: Cut) -> SramLayout:
     tile: Sizes = cut.tile
     return SramLayout(
         (
-            compressed(cut.ifmap_box(tile), skips_if),
+            compressed(cut.ifmap_box(tile, is_clipped=True), skips_if),
             compressed(product(tile, FL_DIMS), skips_fl),
             product(tile, OF_DIMS) * (4 if cut.spills else 1),
         )
@@ -118,6 +118,7 @@ def if_offset(cut: Cut, low: Ints, tile_low: Ints) -> Ints:
     (sy, sx), (dy, dx) = cut.layer.strides, cut.layer.dilations
     height = (tile[Dim.OY] - 1) * sy + (tile[Dim.FY] - 1) * dy + 1
     width = (tile[Dim.OX] - 1) * sx + (tile[Dim.FX] - 1) * dx + 1
+    height, width = min(height, cut.layer.ifmap[0]), min(width, cut.layer.ifmap[1])
     channels = tile[Dim.G] * tile[Dim.IC]
     n = low[..., Dim.N] - tile_low[..., Dim.N]
     offset: Ints = ((n * height + y) * width + x) * channels + c

@@ -155,13 +155,14 @@ def list_values(size: int, kind: int, out: I64x1) -> int:
 
 
 @kernel
-def ifmap_box(problem: Problem, lengths: I64x1) -> int:
-    """Return the elements of an unclipped IF box of ranges of some lengths."""
+def ifmap_box(problem: Problem, lengths: I64x1, is_clipped: bool) -> int:
+    """Return the most elements of an IF box of ranges of some lengths, perhaps without padding."""
     strides, dilations = problem.geometry[:2], problem.geometry[2:4]
     box = lengths[Dim.IC] * lengths[Dim.G] * lengths[Dim.N]
     for axis in range(2):
         outputs, taps = lengths[Dim.OY + axis], lengths[Dim.FY + axis]
-        box *= (outputs - 1) * strides[axis] + (taps - 1) * dilations[axis] + 1
+        side = (outputs - 1) * strides[axis] + (taps - 1) * dilations[axis] + 1
+        box *= min(side, problem.geometry[6 + axis]) if is_clipped else side
     return int(box)
 
 
@@ -202,7 +203,7 @@ def banks(problem: Problem, trial: Trial, sparsity: int, is_once: bool) -> int:
     by_point = not is_once and has_kind(problem, n, Kind.POINT)
     by_filter = not is_once and n[Dim.OC] > 1
     by_reduced = not is_once and has_kind(problem, n, Kind.REDUCED)
-    size = with_bitmap(ifmap_box(problem, trial.block), sparsity & 1 > 0)
+    size = with_bitmap(ifmap_box(problem, trial.block, False), sparsity & 1 > 0)
     size *= 2 if changes or by_point or by_reduced else 1
     total = (size + unit - 1) // unit
     size = with_bitmap(filters(trial.block), sparsity & 2 > 0)
@@ -229,7 +230,7 @@ def spills(problem: Problem, trial: Trial, order: int) -> bool:
 def fits_sram(problem: Problem, trial: Trial, order: int) -> bool:
     """Return whether the tiles fit."""
     sparsity, n = trial.choice[1], 1
-    total = with_bitmap(ifmap_box(problem, trial.tile), sparsity & 1 > 0)
+    total = with_bitmap(ifmap_box(problem, trial.tile, True), sparsity & 1 > 0)
     total += with_bitmap(filters(trial.tile), sparsity & 2 > 0)
     total += points(trial.tile) * (4 if spills(problem, trial, order) else 1)
     for dim in range(N_DIMS):
@@ -244,7 +245,7 @@ def is_over_sram(problem: Problem, branches: Branches, trial: Trial, sparsity: i
     for dim in branches.tiled:
         step = trial.block[dim] * trial.rows[dim] * trial.columns[dim]
         trial.tile[dim] = min(step, problem.sizes[dim])
-    total = with_bitmap(ifmap_box(problem, trial.tile), sparsity & 1 > 0)
+    total = with_bitmap(ifmap_box(problem, trial.tile, True), sparsity & 1 > 0)
     total += with_bitmap(filters(trial.tile), sparsity & 2 > 0)
     return total + points(trial.tile) > problem.sram_bytes
 

@@ -163,11 +163,16 @@ class Cut:
         """Return whether a tensor of some dimensions changes within the layer."""
         return any(self.steps[dim] < self.layer.sizes[dim] for dim in dims)
 
-    def ifmap_box(self, lengths: Sizes) -> int:
-        """Return the elements of an unclipped IF box of ranges of these lengths."""
+    def ifmap_box(self, lengths: Sizes, is_clipped: bool = False) -> int:
+        """Return the most elements of an IF box of ranges of these lengths.
+
+        Those of padding count unless it is clipped to the ifmap.
+        """
         (sy, sx), (dy, dx) = self.layer.strides, self.layer.dilations
         height = (lengths[Dim.OY] - 1) * sy + (lengths[Dim.FY] - 1) * dy + 1
         width = (lengths[Dim.OX] - 1) * sx + (lengths[Dim.FX] - 1) * dx + 1
+        if is_clipped:
+            height, width = min(height, self.layer.ifmap[0]), min(width, self.layer.ifmap[1])
         return height * width * lengths[Dim.IC] * lengths[Dim.G] * lengths[Dim.N]
 
 

@@ -143,7 +143,7 @@ def sram_bytes(cut: Cut) -> int:
     """Return the bytes of SRAM that a layer's tiles need."""
     skips_if, skips_fl = skippable(cut.descriptor)
     tile: Sizes = cut.tile
-    total = compressed(cut.ifmap_box(tile), skips_if)
+    total = compressed(cut.ifmap_box(tile, is_clipped=True), skips_if)
     total += compressed(product(tile, FL_DIMS), skips_fl)
     total += product(tile, OF_DIMS) * (4 if cut.spills else 1)
     return total * (2 if product(cut.tiles, tuple(Dim)) > 1 else 1)
