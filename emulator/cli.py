@@ -37,6 +37,7 @@ try:
         Weights,
     )
     from .cli_reproduce import reproduce
+    from .cli_schedule import schedule as schedules
     from .cli_trace import traces
     from .console import console, group, progress, show_help, waiting
 except KeyboardInterrupt:
@@ -64,6 +65,7 @@ app.add_typer(machines, name="machines")
 app.add_typer(models, name="models")
 app.add_typer(traces, name="trace")
 app.add_typer(noc, name="noc")
+app.add_typer(schedules, name="schedule")
 app.command()(formats)
 app.command()(reproduce)
 

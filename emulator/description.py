@@ -188,7 +188,7 @@ class Description(Part):
 def _known_fields(location: tuple[Any, ...], part: Any) -> list[str]:
     for key in location[:-1]:
         part = Profile if key == "router" else part.model_fields[key].annotation
-    return list(part.model_fields)
+    return [field.alias or name for name, field in part.model_fields.items()]
 
 
 def sentence(error: ValidationError, where: str, model: type[BaseModel]) -> str:

@@ -49,6 +49,7 @@ SETS = {"default": Values.DEFAULT, "all": Values.ALL}
 """Candidate sets by name."""
 NESTED = ("N", "G", "FY", "FX", "OC", "IC", "OY", "OX")
 """Dimensions in the order in which the kernel chooses their blocks."""
+AXES = (Row.ROWS, Row.COLUMNS)
 TIE = 1e-6
 """What all of the energy weighs against the cycles where these are sought, and the reverse."""
 PARTITIONS_AT_ONCE = 64
@@ -136,11 +137,17 @@ class Kept:
         self.rows = np.zeros((len(flows), max(most), Row.END), np.int64)
 
     def begin_with(self, other: "Kept") -> None:
-        """Take the best of each dataflow of another search into the first list."""
+        """Take the best of each dataflow of another search into the first list.
+
+        Where there is no reduction, it is called a tree, as the search does where it may.
+        """
         for costs, rows in zip(other.cost, other.rows, strict=True):
             last = self.most[0] - 1
             if costs[0] < self.cost[0, last]:
                 self.cost[0, last], self.rows[0, last] = costs[0], rows[0]
+                parts = [int(rows[0, first + dim]) for first in AXES for dim in REDUCTION]
+                if max(parts) == 1:
+                    self.rows[0, last, Row.CHAIN] = 0
                 order = np.argsort(self.cost[0], kind="stable")
                 self.cost[0], self.rows[0] = self.cost[0, order], self.rows[0, order]
 
