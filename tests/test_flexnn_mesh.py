@@ -40,6 +40,9 @@ def on_mesh(seed, **noc):
     }
     more = {"packet_flits": draw(1, 2, 5, 16), "storage_ports": draw(1, 2)}
     tree["sdn"] = {**tree["sdn"], "kind": "mesh", **more}
+    flit = -(-tree["noc"]["flit_bits"] // 8)
+    for name in ("column_bytes", "drain_bytes"):
+        tree["sdn"][name] = max(tree["sdn"][name], flit)
     return x, w, shape, of, descriptor, tree, y
 
 
@@ -264,11 +267,3 @@ def test_the_command_draws_the_links_of_a_mesh_and_refuses_those_of_buses(capsys
     assert "flexnn-edge has buses; leave it out, or add --set sdn.kind" in capsys.readouterr().err
     main([*digits, "--links", str(figure), "--set", "sdn.kind=mesh"])
     assert figure.read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_trace_of_the_mesh_is_refused_as_long_as_its_packets_are_not_recorded(capsys, tmp_path):
-    digits = ["run", "digits", "--mode", "flexnn", "--frames", "1", "--set", "sdn.kind=mesh"]
-    with pytest.raises(SystemExit):
-        main([*digits, "--trace", str(tmp_path / "mesh.h5")])
-    assert "sdn.kind mesh is not recorded yet" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
