@@ -54,9 +54,36 @@ def run(x, w, shape, of, descriptor, machine, y):
     return run_layer(cut, flex, x.astype(np.int16), w.astype(np.int16), lambda psum: y, True)
 
 
+def wide_case(seed):
+    """Draw lanes and channels of any number, so that lanes have any share of words."""
+    rng = np.random.default_rng(seed)
+    lanes = int(rng.choice([1, 3, 5, 6, 8, 11, 16, 64]))
+    machine = random_machine(rng)
+    machine = {**machine, "array": {**machine["array"], "lanes": lanes}}
+    kernel = int(rng.integers(1, 4))
+    ic, oc = int(rng.integers(40, 260)), int(rng.integers(1, 20))
+    low = rng.choice([0.1, 0.5, 1.0], 2)
+    x = rng.integers(-128, 256, (1, ic, 3, 4)) * (rng.random((1, ic, 3, 4)) < low[0])
+    w = rng.integers(-128, 128, (oc, ic, kernel, 2))
+    w *= rng.random(w.shape) < low[1]
+    ofmap = 4 - kernel, 3
+    shape = {"strides": (1, 1), "dilations": (1, 1), "pads": (0, 0), "groups": 1, "ofmap": ofmap}
+    of = dimension_sizes(x, w, shape)
+    descriptor = random_descriptor(rng, of, machine)
+    return x, w, shape, of, descriptor, machine, rng.random((1, oc, *ofmap)) < 0.5
+
+
 @pytest.mark.parametrize("seed", range(250))
 def test_everything_equals_the_oracle(seed):
-    x, w, shape, of, descriptor, machine, y = case(seed)
+    compare(*case(seed))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_everything_equals_the_oracle_with_lanes_of_many_positions(seed):
+    compare(*wide_case(seed))
+
+
+def compare(x, w, shape, of, descriptor, machine, y):
     want = oracle(x, w, shape, descriptor, machine, y)
     compared(run(x, w, shape, of, descriptor, machine, y), want)
 

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from test_flexnn_engine import case, described, dims_of, parsed
+from test_flexnn_engine import case, described, dims_of, parsed, wide_case
 
 from firemesh.emulator.flexnn.descriptor import Cut
 from firemesh.emulator.flexnn.dims import Dim
@@ -63,9 +63,10 @@ def random_boxes(rng, cut):
     return boxes
 
 
+@pytest.mark.parametrize("draw", (case, wide_case))
 @pytest.mark.parametrize("seed", range(60))
-def test_stored_windows_are_those_of_the_operands(seed):
-    x, w, shape, of, descriptor, machine, _ = case(seed)
+def test_stored_windows_are_those_of_the_operands(seed, draw):
+    x, w, shape, of, descriptor, machine, _ = draw(seed)
     flex = described(machine)
     cut = Cut(parsed(descriptor), dims_of(x, shape, of))
     layer = prepare(cut, flex, x.astype(np.int16), w.astype(np.int16))

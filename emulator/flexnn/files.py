@@ -30,11 +30,19 @@ class Held(IntEnum):
     IS_SHORT = 1
     GROUPS = 2
     WINDOWS = 3
-    """Of a group: points of an ifmap block, output channels of a weight block."""
-    CHANNELS = 4
-    """Input channels."""
-    TAPS = 5
-    """Kernel positions."""
+    """Of a group: points of an ifmap block; of a weight block output channels, in mxm runs."""
+    OUTPUTS = 4
+    """Of a weight block: output channels of a group."""
+    MISSING = 5
+    """The same, in mxm: lanes that the last window has no output channel for."""
+    ELEMENTS = 6
+    """Positions of a window that exist, in vxv of all lanes."""
+    POSITIONS = 7
+    """Of a lane: W, with those that do not exist."""
+    WORDS = 8
+    """Of a lane."""
+    LANES = 9
+    """Lanes that have positions."""
 
 
 class Tally(IntEnum):

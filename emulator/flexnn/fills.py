@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...noc.kernel import first_class, kernel, outer_kernel, signature
 from ..state import example
 from .dims import Dim
-from .files import Files, Held, Shape
+from .files import ALL, Files, Held, Shape
 from .operands import Operands
 
 Array = NDArray[Any]
@@ -20,6 +20,25 @@ SIGNATURE = signature(
     example(Shape), example(Files), _ROW, _ROW, _ROW, _ROW, np.zeros(3, np.uint8), _ROW[None]
 )
 """Of `load`, for the kernel that takes it."""
+
+
+@kernel
+def _gather_word(
+    words: Array, base: int, step_y: int, step_x: int, n_y: int, n_x: int, shift: int, n: int,
+    per_lane: int, out: Array, row: int, at: int,
+) -> None:  # fmt: skip
+    """Gather a lane of at most 64 bits, of which those of a position lie in one word."""
+    word = 0
+    if n > 0:
+        mask = ALL if n == 64 else (1 << n) - 1
+        to = 0
+        for fy in range(n_y):
+            first = base + fy * step_y
+            for fx in range(n_x):
+                # unsigned: an index that cannot count from the end
+                word |= ((words[np.uint64(first + fx * step_x)] >> shift) & mask) << to
+                to += per_lane
+    out[row, at] = word
 
 
 @kernel
@@ -32,6 +51,12 @@ def _gather(
     At each of ``n_y * n_x`` kernel positions the lane takes ``per_lane`` channels, of which ``n``
     exist.
     """
+    shift = channel & 63
+    if n_y * n_x * per_lane <= 64 and shift + n <= 64:
+        _gather_word(
+            words, base + (channel >> 6), step_y, step_x, n_y, n_x, shift, n, per_lane, out, row, at
+        )
+        return
     word = to = 0
     for fy in range(n_y):
         for fx in range(n_x):
@@ -62,6 +87,16 @@ def _gather(
 
 
 @kernel
+def _spread(word: int, n: int, per_lane: int, lanes: int, out: Array, at: int) -> None:
+    """Deal the channels of a single position, at most 64, out to the lanes of a window."""
+    for lane in range(lanes):
+        done = lane * per_lane
+        exist = max(0, min(per_lane, n - done))
+        mask = ALL if exist == 64 else (1 << exist) - 1
+        out[lane, at] = (word >> min(done, 63)) & mask
+
+
+@kernel
 def _fill_if(s: Shape, bits: Array, f: Files, box: Array, slot: int) -> int:
     """Fill a slot with the ifmap block of ranges; return its windows."""
     row_words = (s.sizes[Dim.G] * s.sizes[Dim.IC] + 63) >> 6
@@ -75,21 +110,27 @@ def _fill_if(s: Shape, bits: Array, f: Files, box: Array, slot: int) -> int:
     at = 0
     for g in range(box[1, Dim.G] - box[0, Dim.G]):
         out = f.act[slot, g]
-        for lane in range(lanes):
-            n = min(per_lane, n_ic - lane * per_lane)
-            channel = (box[0, Dim.G] + g) * s.sizes[Dim.IC] + box[0, Dim.IC] + lane * per_lane
-            at = 0
-            for frame in range(box[0, Dim.N], box[1, Dim.N]):
-                for oy in range(box[0, Dim.OY], box[1, Dim.OY]):
-                    y = oy * s.geometry[0] + box[0, Dim.FY] * s.geometry[2]
-                    for ox in range(box[0, Dim.OX], box[1, Dim.OX]):
-                        column = ox * s.geometry[1] + box[0, Dim.FX] * s.geometry[3]
-                        base = ((frame * s.height + y) * s.width + column) * row_words
-                        _gather(
-                            bits, base, step_y, step_x, n_y, n_x, channel, n, per_lane, out,
-                            lane * words, at,
-                        )  # fmt: skip
+        channel = (box[0, Dim.G] + g) * s.sizes[Dim.IC] + box[0, Dim.IC]
+        is_single = n_y * n_x == 1 and (channel & 63) + n_ic <= 64
+        at = 0
+        for frame in range(box[0, Dim.N], box[1, Dim.N]):
+            for oy in range(box[0, Dim.OY], box[1, Dim.OY]):
+                y = oy * s.geometry[0] + box[0, Dim.FY] * s.geometry[2]
+                for ox in range(box[0, Dim.OX], box[1, Dim.OX]):
+                    column = ox * s.geometry[1] + box[0, Dim.FX] * s.geometry[3]
+                    base = ((frame * s.height + y) * s.width + column) * row_words
+                    if is_single:
+                        word = bits[base + (channel >> 6)] >> (channel & 63)
+                        _spread(word, n_ic, per_lane, lanes, out, at)
                         at += 1
+                        continue
+                    for lane in range(lanes):
+                        skip = lane * per_lane
+                        _gather(
+                            bits, base, step_y, step_x, n_y, n_x, channel + skip,
+                            min(per_lane, n_ic - skip), per_lane, out, lane * words, at,
+                        )  # fmt: skip
+                    at += 1
     filled: int = at * (box[1, Dim.G] - box[0, Dim.G])
     return filled
 
@@ -105,18 +146,24 @@ def _fill_fl(s: Shape, bits: Array, f: Files, box: Array, slot: int) -> int:
     words = (n_y * n_x * per_lane + 63) >> 6
     step_y = s.sizes[Dim.FX] * row_words
     tap = box[0, Dim.FY] * s.sizes[Dim.FX] + box[0, Dim.FX]
+    is_single = s.is_mxm == 0 and n_y * n_x == 1 and (box[0, Dim.IC] & 63) + n_ic <= 64
     for g in range(box[1, Dim.G] - box[0, Dim.G]):
         first = (box[0, Dim.G] + g) * s.sizes[Dim.OC] + box[0, Dim.OC]
         out = f.weight[slot, g]
-        for lane in range(s.lanes):
-            skip = 0 if s.is_mxm != 0 else lane * per_lane
-            for at in range(windows):
+        for at in range(windows):
+            if is_single:
+                base = (first + at) * s.sizes[Dim.FY] * step_y + tap * row_words
+                word = bits[base + (box[0, Dim.IC] >> 6)] >> (box[0, Dim.IC] & 63)
+                _spread(word, n_ic, per_lane, s.lanes, out, at)
+                continue
+            for lane in range(s.lanes):
+                skip = 0 if s.is_mxm != 0 else lane * per_lane
                 k = at * s.lanes + lane if s.is_mxm != 0 else at
                 n = min(per_lane, n_ic - skip) if k < n_oc else 0
                 base = (first + k) * s.sizes[Dim.FY] * step_y + tap * row_words
                 _gather(
-                    bits, base, step_y, row_words, n_y, n_x, box[0, Dim.IC] + skip, n,
-                    per_lane, out, lane * words, at,
+                    bits, base, step_y, row_words, n_y, n_x, box[0, Dim.IC] + skip, n, per_lane,
+                    out, lane * words, at,
                 )  # fmt: skip
     filled: int = n_oc * (box[1, Dim.G] - box[0, Dim.G])
     return filled
@@ -136,14 +183,27 @@ def _hold(
             length = box[1, d] - box[0, d]
             empty = 1 if length <= 0 else empty
             short = 1 if length < min(s.block[d], s.sizes[d]) else short
-    windows = box[1, Dim.OC] - box[0, Dim.OC]
-    if not is_weight:
-        windows = (box[1, Dim.N] - box[0, Dim.N]) * (box[1, Dim.OY] - box[0, Dim.OY])
-        windows *= box[1, Dim.OX] - box[0, Dim.OX]
-    held[Held.IS_EMPTY], held[Held.IS_SHORT], held[Held.WINDOWS] = empty, short, windows
+    held[Held.IS_EMPTY], held[Held.IS_SHORT] = empty, short
+    n_ic, taps = box[1, Dim.IC] - box[0, Dim.IC], box[1, Dim.FY] - box[0, Dim.FY]
+    taps *= box[1, Dim.FX] - box[0, Dim.FX]
     held[Held.GROUPS] = box[1, Dim.G] - box[0, Dim.G]
-    held[Held.CHANNELS] = box[1, Dim.IC] - box[0, Dim.IC]
-    held[Held.TAPS] = (box[1, Dim.FY] - box[0, Dim.FY]) * (box[1, Dim.FX] - box[0, Dim.FX])
+    held[Held.WINDOWS] = 1
+    for d in (Dim.N, Dim.OY, Dim.OX):
+        held[Held.WINDOWS] *= box[1, d] - box[0, d]
+    held[Held.OUTPUTS] = box[1, Dim.OC] - box[0, Dim.OC]
+    if is_weight:
+        held[Held.WINDOWS] = held[Held.OUTPUTS]
+    per_lane, held[Held.LANES], held[Held.MISSING] = n_ic, s.lanes, 0
+    if s.is_mxm == 0:
+        per_lane, held[Held.LANES] = 1, n_ic
+        if n_ic > s.lanes:  # few channels are common, and divisions slow
+            per_lane = (n_ic + s.lanes - 1) // s.lanes
+            held[Held.LANES] = (n_ic + per_lane - 1) // per_lane
+    elif is_weight:
+        held[Held.WINDOWS] = (held[Held.OUTPUTS] + s.lanes - 1) // s.lanes
+        held[Held.MISSING] = held[Held.WINDOWS] * s.lanes - held[Held.OUTPUTS]
+    held[Held.ELEMENTS], held[Held.POSITIONS] = taps * n_ic, taps * per_lane
+    held[Held.WORDS] = (taps * per_lane + 63) >> 6
 
 
 @first_class(SIGNATURE)

@@ -21,13 +21,18 @@ AT_ONCE = 4
 """Activations that a kernel takes at a time."""
 FEW = 8
 """Output channels below which it takes one after another."""
+FEW_POINTS = 16
+"""Points below which it does not pay to lay weights out by output channels."""
 
 
 class Products(NamedTuple):
     """Weights and psums as products take and make them."""
 
     weight: Array
-    """int16, flat [g, fy, fx, ic, oc]"""
+    """int16, flat [g, fy, fx, ic, oc]; of few points [g, oc, fy, fx, ic]."""
+    step_ic: int
+    """Weights from an input channel to the next, and from an output channel."""
+    step_oc: int
     psum: Array
     """int32[points, k]: points by (n, oy, ox), filters in the schedule's order; wrapping."""
     value: Array
@@ -40,10 +45,15 @@ def products(cut: Cut, x: Operands) -> Products:
     """Return psums of a layer, all 0."""
     sizes = cut.layer.sizes
     groups, oc, reduced = sizes[Dim.G], sizes[Dim.OC], sizes[Dim.IC] * sizes[Dim.FY] * sizes[Dim.FX]
-    weight = x.weight.reshape(groups, oc, reduced).transpose(0, 2, 1)
     points = sizes[Dim.N] * sizes[Dim.OY] * sizes[Dim.OX]
+    weight, step_ic, step_oc = x.weight, 1, reduced
+    if points >= FEW_POINTS:
+        by_oc = x.weight.reshape(groups, oc, reduced).transpose(0, 2, 1)
+        weight, step_ic, step_oc = np.ascontiguousarray(by_oc).reshape(-1), oc, 1
     return Products(
-        np.ascontiguousarray(weight).reshape(-1),
+        weight,
+        step_ic,
+        step_oc,
         np.zeros((points, groups * oc), np.int32),
         np.zeros(reduced + AT_ONCE, np.int32),
         np.zeros(reduced + AT_ONCE, np.int64),
@@ -64,16 +74,17 @@ def _list(s: Shape, x: Operands, p: Products, low: Array, high: Array, g: int, b
     """List the activations of a point that are not zero; return how many, rounded up."""
     channels = s.sizes[Dim.G] * s.sizes[Dim.IC]
     first, n = g * s.sizes[Dim.IC] + low[Dim.IC], high[Dim.IC] - low[Dim.IC]
+    of_group = g * s.sizes[Dim.OC] * s.sizes[Dim.IC] * s.sizes[Dim.FY] * s.sizes[Dim.FX]
     found = 0
     for fy in range(low[Dim.FY], high[Dim.FY]):
         for fx in range(low[Dim.FX], high[Dim.FX]):
             pixel = base + fy * s.geometry[2] * s.width + fx * s.geometry[3]
-            tap = (g * s.sizes[Dim.FY] + fy) * s.sizes[Dim.FX] + fx
+            tap = fy * s.sizes[Dim.FX] + fx
             row = x.act[pixel * channels + first : pixel * channels + first + n]
-            line = (tap * s.sizes[Dim.IC] + low[Dim.IC]) * s.sizes[Dim.OC]
+            line = of_group + (tap * s.sizes[Dim.IC] + low[Dim.IC]) * p.step_ic
             for c in range(n):  # without a branch, which random zeros would make slow
                 p.value[found] = row[c]
-                p.line[found] = line + c * s.sizes[Dim.OC]
+                p.line[found] = line + c * p.step_ic
                 found += 1 if row[c] != 0 else 0
     for i in range(found, found + AT_ONCE):
         p.value[i] = 0
@@ -85,11 +96,11 @@ def _list(s: Shape, x: Operands, p: Products, low: Array, high: Array, g: int, b
 def _add(p: Products, n: int, first: int, psum: Array) -> None:
     """Add the products of a point's activations with a run of output channels."""
     k = len(psum)
-    if k < FEW:
+    if k < FEW or p.step_oc != 1:
         for i in range(k):
-            total = 0
+            total, at = 0, (first + i) * p.step_oc
             for e in range(n):
-                total += np.int64(p.value[e]) * p.weight[p.line[e] + first + i]
+                total += np.int64(p.value[e]) * p.weight[p.line[e] + at]
             psum[i] += total
         return
     for e in range(0, n, AT_ONCE):

@@ -109,6 +109,12 @@ def _is_of(d: int, which: int) -> bool:
 
 
 @kernel
+def _words(size: int, word: int) -> int:
+    """Return the words that bytes take; one is common, and divisions are slow."""
+    return min(size, 1) if size <= word else -(-size // word)
+
+
+@kernel
 def _measure(
     w: Wires, x: Operands, which: int, low: Array, high: Array, place: Array, step: Array,
     is_loaded: bool, box: Array,
@@ -135,9 +141,9 @@ def _measure(
         _fl_box(w, x, ranges, box)
     is_compressed = x.skips_if != 0 if which == 0 else x.skips_fl != 0
     box[Box.DATA] = box[Box.NONZERO] if is_compressed else box[Box.ELEMENTS]
-    box[Box.BITS] = (box[Box.ELEMENTS] + 7) // 8 if is_compressed else 0
-    box[Box.DATA_WORDS] = -(-box[Box.DATA] // w.column_bytes)
-    box[Box.BITS_WORDS] = -(-box[Box.BITS] // w.column_bytes)
+    box[Box.BITS] = (box[Box.ELEMENTS] + 7) >> 3 if is_compressed else 0
+    box[Box.DATA_WORDS] = _words(box[Box.DATA], w.column_bytes)
+    box[Box.BITS_WORDS] = _words(box[Box.BITS], w.column_bytes)
 
 
 @kernel
@@ -225,7 +231,7 @@ def _vpes(w: Wires, what: Array, leaves: int, drain_word: int, spans: Array) -> 
         box_if, box_fl, taken = w.box_if[w.slot[0, v]], w.box_fl[w.slot[1, v]], w.taken[v]
         psums = 4 * box_if[Box.POINTS] * box_fl[Box.POINTS]
         if leaves != 0:
-            taken[0, Taken.OUT] += -(-psums // drain_word)
+            taken[0, Taken.OUT] += _words(psums, drain_word)
             taken[1, Taken.OUT] += psums
         has_work = box_if[Box.IS_EMPTY] == 0 and box_fl[Box.IS_EMPTY] == 0
         if is_loaded and has_work:
@@ -234,7 +240,7 @@ def _vpes(w: Wires, what: Array, leaves: int, drain_word: int, spans: Array) -> 
             if what[1] != 0:
                 _take(box_fl, Taken.FL, taken)
             if what[2] != 0 and w.is_head[v]:
-                taken[0, Taken.OF] += -(-psums // w.column_bytes)
+                taken[0, Taken.OF] += _words(psums, w.column_bytes)
                 taken[1, Taken.OF] += psums
         if len(spans) > 0:
             spans[v, Taken.OUT] = psums if leaves != 0 else 0

@@ -113,21 +113,16 @@ def _group(
     is looked at, but for its pairs of non-zeros.
     """
     is_mxm, found = s.is_mxm != 0, room.found
-    n_points, n_oc, n_ic = at_if[Held.WINDOWS], at_fl[Held.WINDOWS], at_if[Held.CHANNELS]
-    per_lane = n_ic if is_mxm else (n_ic + s.lanes - 1) // s.lanes
-    positions = at_if[Held.TAPS] * per_lane
-    words = (positions + 63) >> 6
-    step = 0 if is_mxm else words
-    lanes = s.lanes if is_mxm else (n_ic + per_lane - 1) // per_lane
-    runs = (n_oc + s.lanes - 1) // s.lanes if is_mxm else n_oc
-    missing = runs * s.lanes - n_oc if is_mxm else 0
+    n_points, runs, n_oc = at_if[Held.WINDOWS], at_fl[Held.WINDOWS], at_fl[Held.OUTPUTS]
+    positions, words, lanes = at_if[Held.POSITIONS], at_if[Held.WORDS], at_if[Held.LANES]
+    missing, step = at_fl[Held.MISSING], 0 if is_mxm else words
     _meet(f, act, step, weight, n_points, runs, lanes, words, room)
     tally[Tally.EXECUTED] += found[2]
     ticks, full, pairs = found[0], found[1], found[2]
     short, short_full = 0, 0  # of the last run, where lanes are missing
     if x.skips_fl == 0:
         short, short_full = positions * n_points, n_points
-        pairs = at_if[Held.TAPS] * n_ic * n_points
+        pairs = at_if[Held.ELEMENTS] * n_points
         if x.skips_if != 0:
             _lane_by_lane(
                 f.ones, words, act, step, 0, 1, n_points, 1 if is_mxm else lanes, words, room
