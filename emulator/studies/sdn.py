@@ -162,7 +162,7 @@ def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
         f"farthest VPE is {width + height - 2} links away, each a cycle of simple routers and four "
         "of P3, in every round",
         f"drains: a message has a flit at least, so a VPE's byte takes {flit} bytes of the mesh; "
-        f"storage takes {mesh.sdn.storage_ports} flit a cycle",
+        "xy brings all drains to storage over one link, a flit a cycle, whatever storage's ports",
         "unicast: storage sends each box once for every VPE that wants it",
         f"P3 holds packets of a tree whole, so they have {held.packet_flits} flits, others "
         f"{mesh.packet_flits}; these go over one VC, {held.noc.buffer_flits} flits in five cycles, "
