@@ -83,6 +83,10 @@ class MnfTrace(TraceTables):
             counted[0, 1:, NOC_EJECT, READ] += np.bincount(pe, minlength=n_nodes - 1)
         counted[1, :, NOC_EJECT, READ] = result.link_flits[:, LOCAL]
 
+    def by_unit(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return values of nodes as they are: nodes are units."""
+        return values
+
     def flits(self, result: LayerResult) -> NDArray[np.int64]:
         """Return int64[links]: flits over each link."""
         found: NDArray[np.int64] = result.link_flits[self.links[:, 0], self.links[:, 1]]

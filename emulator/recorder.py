@@ -126,13 +126,14 @@ class Recorder:
 
     def _counters(self, run: Any, result: LayerResult) -> None:
         """Keep a segment's counters for the next commit: those of memories, then of the doors."""
-        n_nodes = len(result.link_flits)
+        n_nodes, n_units = len(result.link_flits), len(result.counts)
         counted = np.zeros((2, n_nodes, len(Memory) + 2, 2), np.int64)
-        counted[0, :, : len(Memory)], counted[1, :, : len(Memory)] = result.counts, result.bytes
+        counted[0, :n_units, : len(Memory)] = result.counts
+        counted[1, :n_units, : len(Memory)] = result.bytes
         self._trace.doors(run, result, counted)
         self._counted.append(counted)
         self._slots.append(result.slots)
-        self._stalls.append(result.stalls)
+        self._stalls.append(self._trace.by_unit(result.stalls))
         self._flits.append(self._trace.flits(result))
 
     def _append_counters(self) -> None:

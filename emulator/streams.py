@@ -49,6 +49,10 @@ class Stream(IntEnum):
     TILE_IN = 25
     TILE_OUT = 26
     PSUM_RETURN = 27
+    DISTRIBUTE = 28
+    ARRIVE = 29
+    GATHER = 30
+    GATHERED = 31
 
 
 STREAMS = {
@@ -80,6 +84,10 @@ STREAMS = {
     Stream.TILE_IN: "a tile's ifmap or weights come from DRAM into SRAM",
     Stream.TILE_OUT: "a tile's ofmap goes from SRAM to DRAM",
     Stream.PSUM_RETURN: "a VPE takes psums that come back",
+    Stream.DISTRIBUTE: "packets of operands that storage sends to VPEs",
+    Stream.ARRIVE: "packets of operands arrive at VPEs",
+    Stream.GATHER: "packets of results that a VPE sends",
+    Stream.GATHERED: "packets of results of a VPE arrive at storage",
 }
 
 

@@ -64,7 +64,7 @@ class TraceTables:
             self.patterns.single(Item(Memory.EVENT_FIFO, op, MESSAGE_BYTES))
         self.patterns.single(Item(Memory.POINTER, READ, POINTER_BYTES))
         self.periods = np.array(self.patterns.period, np.int64)
-        self.links = _links(plan.machine)
+        self.links = mesh_links(plan.machine.mesh.width, plan.machine.mesh.height)
 
     def _add(self, step: MnfStep) -> None:
         machine, patterns = self._plan.machine, self.patterns
@@ -351,9 +351,9 @@ def _memories(machine: Machine, plan: Plan) -> NDArray[Any]:
     return memory_table(machine, memories, (DOORS[0], door))
 
 
-def _links(machine: Machine) -> NDArray[np.int64]:
+def mesh_links(width: int, height: int) -> NDArray[np.int64]:
     """Return int64[n, 3]: node, output port and node behind it; the local port delivers."""
-    behind = neighbours(mesh(machine.mesh.width, machine.mesh.height))
+    behind = neighbours(mesh(width, height))
     nodes = np.arange(len(behind))
     behind = np.concatenate([behind, nodes[:, None]], axis=1)
     node, port = np.nonzero(behind >= 0)

@@ -117,3 +117,36 @@ def test_addresses_of_pairs_follow_the_ranks_of_their_bits():
             }
     # the one pair is channel 1: first of the activations' two bytes, second of the weights' three
     assert reads == {"RF_IF": [0], "RF_FL": [1]}
+
+
+MESHES = {
+    "simple tree": {},
+    "P3 tree": {"noc__router": "P3"},
+    "P3 unicast": {"noc__router": "P3", "noc__multicast": "unicast"},
+    "two ports": {"sdn__storage_ports": 2},
+}
+
+
+@pytest.mark.parametrize("changes", MESHES.values(), ids=MESHES)
+@pytest.mark.parametrize("seed", range(1200, 1206))
+def test_a_trace_of_the_mesh_tells_every_packet_and_the_same_pairs_as_one_of_buses(seed, changes):
+    network, frame, _, descriptor, tree = random_case(seed)
+    wide = {"sdn__column_bytes": 8, "sdn__drain_bytes": 8, "sdn__kind": "mesh", **changes}
+    schedule = {"layer": parsed(descriptor)}
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, on in (("bus", described(tree)), ("mesh", described(tree, **wide))):
+            path = Path(folder) / f"{name}.h5"
+            result = firemesh.run(network, frame, on, "flexnn", trace=path, schedule=schedule)
+            with open_trace(path) as trace:
+                report = verify(trace)
+                assert report.problems == []
+                pairs = [
+                    a[1:] for a in expanded(trace, memory=("rf_fl", "acc"), op=("read", "write"))
+                ]
+                found.append(sorted(a for a in pairs if (a[1], a[2]) != ("rf_fl", "write")))
+                sent = np.concatenate([p["flits"] for p in trace.packets()] or [np.zeros(0)])
+        assert found[0] == found[1]
+        assert report.packets > 0
+        (layer,) = result.layers
+        assert sent.sum() == layer.sent_flits.sum()

@@ -119,6 +119,13 @@ class FlexMachine(Description):
             return self
         if self.noc.multicast == "chain":
             raise ValueError("noc.multicast: must be tree or unicast with sdn.kind mesh, got chain")
+        flit = -(-self.noc.flit_bits // 8)
+        for name in ("column_bytes", "drain_bytes"):
+            if getattr(self.sdn, name) < flit:
+                raise ValueError(
+                    f"sdn.{name}: must be at least a flit's {flit} bytes with sdn.kind mesh, "
+                    f"got {getattr(self.sdn, name)}"
+                )
         width, height = self.sides
         if width * height > MAX_NODES:
             raise ValueError(

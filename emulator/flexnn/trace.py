@@ -6,21 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.network import Conv, Layer, Linear
+from ...noc.topology import LOCAL
 from ...traces.lists import Lists, Rule
 from ...traces.schema import Walk, table
 from ..activations import volume
-from ..description import MachineError
 from ..host import HostRun
 from ..layer_result import LayerResult
 from ..patterns import READ, WRITE, Item
 from ..run_trace import Records
 from ..state import Memory
 from ..steps import HostStep
-from ..streams import Stream
-from ..trace_tables import Ports, memory_table, named_tables
+from ..streams import NOC_EJECT, NOC_INJECT, Stream
+from ..trace_tables import DOORS, Ports, memory_table, mesh_links, named_tables
 from .addresses import file_bytes
 from .dims import Dim
 from .machine import FlexMachine
+from .mesh_lists import KINDS, unit_of_node
 from .plan import FlexPlan, FlexStep
 from .run import FlexRun
 from .tensor_bytes import tensor_bytes
@@ -36,20 +37,15 @@ class FlexTrace:
     Parameters
     ----------
     plan : FlexPlan
-
-    Raises
-    ------
-    MachineError
-        On a machine whose loads travel over the mesh: packets are not recorded yet.
     """
 
     def __init__(self, plan: FlexPlan) -> None:
-        if plan.machine.sdn.kind == "mesh":
-            raise MachineError(
-                "trace: of mode flexnn is of buses, sdn.kind mesh is not recorded yet; "
-                "use sdn.kind bus, or leave the trace out"
-            )
         self._plan = plan
+        machine = plan.machine
+        self._is_mesh = machine.sdn.kind == "mesh"
+        self._unit = unit_of_node(machine) if self._is_mesh else np.arange(machine.n_units)
+        self._links = mesh_links(*machine.sides) if self._is_mesh else np.zeros((0, 3), np.int64)
+        self._packets = np.zeros((machine.n_nodes, 2), np.int64)
         self._steps = [
             step for step in plan.steps if isinstance(step, FlexStep) or not step.is_free
         ]
@@ -68,6 +64,13 @@ class FlexTrace:
             "units": _units(self._plan.machine),
             "memories": self._memories(),
             **named_tables(),
+            "kinds": table("kinds", id=np.arange(len(KINDS)), name=list(KINDS)),
+            "links": table(
+                "links",
+                id=np.arange(len(self._links)),
+                source=self._unit[self._links[:, 0]],
+                target=self._unit[self._links[:, 2]],
+            ),
             "layers": self._layers(),
             "patterns/first": np.zeros(1, "<u4"),
             "runs/first": np.zeros(1, "<u4"),
@@ -91,7 +94,8 @@ class FlexTrace:
             Memory.ACC: ("pe", 4 * lanes, 4, lanes, 4, 1, 1),
             Memory.BUS: ("node", 0, 0, 1, 0, MANY, MANY),
         }  # fmt: skip
-        return memory_table(machine, memories)
+        door = ("node", 0, 0, 1, 0, machine.sdn.storage_ports, 1)
+        return memory_table(machine, memories, (DOORS[0], door))
 
     def _layers(self) -> NDArray[Any]:
         rows = []
@@ -138,7 +142,9 @@ class FlexTrace:
             self._weights[run.step.name],
             plan.regions[run.step.output],
         )
-        ArrayLists(run.array, lists, records, regions).make()
+        made = ArrayLists(run.array, lists, records, regions)
+        made.make()
+        self._packets = made.mesh.counted if made.mesh else np.zeros_like(self._packets)
 
     def _host(self, run: HostRun, lists: Lists, records: Records) -> None:
         """Add bursts of DRAM, one after another: inputs, then the output."""
@@ -163,22 +169,37 @@ class FlexTrace:
         return 0
 
     def doors(self, run: Any, result: LayerResult, counted: NDArray[Any]) -> None:
-        """Count nothing: buses carry no packets."""
+        """Count what goes through the network's doors; nothing on buses."""
+        if self._is_mesh and isinstance(run, FlexRun):
+            unit = self._unit
+            counted[0, unit, NOC_INJECT, WRITE] = self._packets[:, 0]
+            counted[1, unit, NOC_INJECT, WRITE] = result.sent_flits
+            counted[0, unit, NOC_EJECT, READ] = self._packets[:, 1]
+            counted[1, unit, NOC_EJECT, READ] = result.link_flits[:, LOCAL]
+
+    def by_unit(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return values of nodes in the order of the trace's units."""
+        found = np.zeros_like(values)
+        found[self._unit] = values
+        return found
 
     def flits(self, result: LayerResult) -> NDArray[np.int64]:
-        """Return int64[0]: buses are no links."""
-        return np.zeros(0, np.int64)
+        """Return int64[links]: flits over each link; none on buses."""
+        found: NDArray[np.int64] = result.link_flits[self._links[:, 0], self._links[:, 1]]
+        return found
 
 
 def _units(machine: FlexMachine) -> NDArray[Any]:
-    """Return storage above the array, and its VPEs row by row."""
+    """Return storage above the array, its VPEs row by row and, on a mesh, the routers beside it."""
     rows, columns = machine.array.rows, machine.array.columns
     y, x = np.divmod(np.arange(rows * columns), columns)
+    routers = np.arange(1, columns if machine.sdn.kind == "mesh" else 1)
+    vpes = [f"vpe{i}_{j}" for i, j in zip(y, x, strict=True)]
     return table(
         "units",
-        id=np.arange(machine.n_units),
-        name=["storage", *(f"vpe{i}_{j}" for i, j in zip(y, x, strict=True))],
-        kind=["storage", *["pe"] * (rows * columns)],
-        x=np.concatenate([[0], x]),
-        y=np.concatenate([[0], y + 1]),
+        id=np.arange(machine.n_units + len(routers)),
+        name=["storage", *vpes, *(f"router{j}" for j in routers)],
+        kind=["storage", *["pe"] * len(vpes), *["router"] * len(routers)],
+        x=np.concatenate([[0], x, routers]),
+        y=np.concatenate([[0], y + 1, np.zeros(len(routers), np.int64)]),
     )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...traces.lists import Lists, Rule
-from ...traces.schema import Walk, dtype_of
+from ...traces.schema import Walk
 from ..patterns import READ, WRITE, Item
 from ..run_trace import Records
 from ..state import Memory
@@ -26,6 +26,8 @@ from .addresses import (
 from .dims import OF_DIMS, Dim
 from .engine import LayerRun, Moves, moves
 from .mask_sets import MaskSet, add_sets
+from .mesh_lists import MeshLists
+from .segment_patterns import SegmentPatterns
 from .timeline import Mark
 from .transfers import transfers
 from .window_rows import Grid, window_rows
@@ -35,38 +37,6 @@ Ints = NDArray[np.int64]
 N_SPANS = 6
 IF, IF_BITS, FL, FL_BITS, PSUM, LEAVE = range(N_SPANS)
 """Columns of the bytes that a VPE writes and gives back; see `transfers`."""
-
-
-class SegmentPatterns:
-    """Patterns that a segment adds to a trace.
-
-    Parameters
-    ----------
-    records : Records
-    """
-
-    def __init__(self, records: Records) -> None:
-        self._records = records
-        self._known: dict[tuple[Item, ...], int] = {}
-
-    def add(self, items: Sequence[Item]) -> int:
-        """Add a pattern of a period of one cycle, once; return its number."""
-        key = tuple(items)
-        if key not in self._known:
-            self._known[key] = self.append([key])
-        return self._known[key]
-
-    def append(self, patterns: Sequence[Sequence[Item]]) -> int:
-        """Add patterns one after another; return the first one's number."""
-        records = self._records
-        number = records.rows("patterns/period")
-        sizes = [len(items) for items in patterns]
-        first = records.rows("patterns/items") + np.cumsum(sizes)
-        rows = [tuple(item) for items in patterns for item in items]
-        records.append("patterns/items", np.array(rows, dtype_of("patterns/items")))
-        records.append("patterns/first", first.astype("<u4"))
-        records.append("patterns/period", np.ones(len(patterns), "<u4"))
-        return number
 
 
 class ArrayLists:
@@ -93,6 +63,8 @@ class ArrayLists:
         self._files = file_layout(self._cut, self._machine)
         self._sram = sram_layout(self._cut)
         self._version = np.full(3, -1, np.int64)
+        is_mesh = self._machine.sdn.kind == "mesh"
+        self.mesh = MeshLists(run, lists, self._patterns) if is_mesh else None
 
     def make(self) -> None:
         """Add all lists."""
@@ -111,6 +83,8 @@ class ArrayLists:
             version = self._versions(what, changed)
             self._transfers(what, version)
             self._windows(what, version, grid, sets, bases)
+            if self.mesh:
+                self.mesh.add(what)
 
     def _versions(self, what: Moves, changed: NDArray[np.bool_]) -> Ints:
         """Return int64[n, 3]: halves that IF, FL and OF are in."""
@@ -176,10 +150,7 @@ class ArrayLists:
             PSUM: (Memory.RF_OF, Stream.PSUM_RETURN),
         }[column]
         word = self._machine.sdn.column_bytes
-        items = [
-            Item(memory, WRITE, word, a_step=word),
-            Item(Memory.BUS, READ, word, a_step=word),
-        ]
+        items = [Item(memory, WRITE, word, a_step=word), *self._bus(word)]
         size = np.ascontiguousarray(spans[rows, :, column].T)
         for units, of_units in _groups(size):
             held = np.flatnonzero(of_units)
@@ -189,6 +160,10 @@ class ArrayLists:
                 stream, units + 1, marks[rows[held], Mark.BEGIN], of_units[held],
                 half[rows[held]] * self._half(memory), items,
             )  # fmt: skip
+
+    def _bus(self, word: int) -> list[Item]:
+        """Return what a unit takes from a bus; nothing on the mesh, which carries packets."""
+        return [] if self.mesh else [Item(Memory.BUS, READ, word, a_step=word)]
 
     def _half(self, memory: Memory) -> int:
         """Return the bytes from a memory's first half to its second."""
@@ -235,8 +210,7 @@ class ArrayLists:
         address = self._sram.place(2, half, width * points, drained)
         self._spans(
             Stream.RESULT_WRITE, [0], marks[rows, Mark.LEAVE] + tree[rows], drained, address,
-            [Item(Memory.STORAGE, WRITE, word, a_step=word),
-             Item(Memory.BUS, READ, word, a_step=word)],
+            [Item(Memory.STORAGE, WRITE, word, a_step=word), *self._bus(word)],
         )  # fmt: skip
 
     def _tile_halves(self) -> Ints:
