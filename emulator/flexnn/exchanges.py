@@ -43,7 +43,7 @@ def exchanges(layer: Layer) -> Iterator[Exchange]:
     mesh = Mesh(layer)
     for what in moves(layer):
         for at in range(len(what.rounds)):
-            yield _exchange(mesh, what.part(at, at + 1))
+            yield exchange(mesh, what.part(at, at + 1))
 
 
 def packets_of(layer: Layer, number: int) -> Exchange:
@@ -62,10 +62,11 @@ def packets_of(layer: Layer, number: int) -> Exchange:
     for what in moves(layer):
         at = number - what.rounds.first
         if 0 <= at < len(what.rounds):
-            return _exchange(Mesh(layer), what.part(at, at + 1))
+            return exchange(Mesh(layer), what.part(at, at + 1))
     raise ValueError(f"number: must be in 0..{layer.loops.n_rounds - 1}, got {number}")
 
 
-def _exchange(mesh: Mesh, what: Moves) -> Exchange:
+def exchange(mesh: Mesh, what: Moves) -> Exchange:
+    """Return what one round sends over the mesh; ``what`` is that round's."""
     load, drain = (mesh.packets(messages) for messages in mesh.messages(what)[0])
     return Exchange(load, mesh.replay(load), drain, mesh.replay(drain))

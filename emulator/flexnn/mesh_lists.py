@@ -5,17 +5,20 @@ delivered; the engine kept how long they took.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...noc.packet_trace import PacketTrace
 from ...traces.lists import Lists, Rule
 from ...traces.schema import PACKET_SHIFT
 from ..patterns import READ, WRITE, Item
 from ..streams import NOC_EJECT, NOC_INJECT, Stream, steps
 from .engine import LayerRun, Moves
+from .exchanges import exchange
 from .machine import FlexMachine
-from .mesh import PART, Mesh, Messages
+from .mesh import PART, Mesh
 from .segment_patterns import SegmentPatterns
 from .timeline import Mark
 from .wires import Load
@@ -82,28 +85,14 @@ class MeshLists:
             part = what.part(begin, begin + PART)
             at = slice(part.rounds.first, part.rounds.first + len(part.rounds))
             marks, tree = self._run.marks[at], self._run.loads[at, Load.TREE]
-            both = list(zip(*self._mesh.messages(part), strict=True))
-            self._loads(self._sent(both[0], marks[:, Mark.BEGIN]))
-            self._drains(self._sent(both[1], marks[:, Mark.LEAVE] + tree))
-
-    def _sent(self, messages: "tuple[Messages, ...]", begin: Ints) -> _Sent:
-        """Send the messages of rounds, each from an empty network on."""
-        columns: list[list[NDArray[np.int64]]] = [[] for _ in range(6)]
-        n = 0
-        for one, cycle in zip(messages, begin, strict=True):
-            if not len(one.flits):
-                continue
-            packets = self._mesh.packets(one)
-            rows = self._mesh.replay(packets)
-            first = np.flatnonzero(np.diff(rows["idx"], prepend=-1))
-            found = (
-                packets.source, packets.flits, cycle + rows["t_inj_head"][first],
-                n + rows["idx"], rows["dst"], cycle + rows["t_ej_tail"],
-            )  # fmt: skip
-            for column, values in zip(columns, found, strict=True):
-                column.append(np.asarray(values, np.int64))
-            n += len(packets.source)
-        return _Sent(*(np.concatenate([*c, np.zeros(0, np.int64)]) for c in columns))
+            each = range(len(part.rounds))
+            sent = [exchange(self._mesh, part.part(i, i + 1)) for i in each]
+            loads, drains = (
+                [(e.load, e.loaded) for e in sent],
+                [(e.drain, e.drained) for e in sent],
+            )
+            self._loads(_joined(loads, marks[:, Mark.BEGIN]))
+            self._drains(_joined(drains, marks[:, Mark.LEAVE] + tree))
 
     def _doors(self, door: int, flits: Ints) -> Ints:
         """Return the pattern of each packet at a door."""
@@ -163,3 +152,19 @@ class MeshLists:
             sent.cycle[taken] - sent.created[packet], leaders,
         )  # fmt: skip
         self._numbered(sent)
+
+
+def _joined(rounds: list[tuple[PacketTrace, NDArray[Any]]], begin: Ints) -> _Sent:
+    """Return the packets of rounds, each from its own cycle on."""
+    columns: list[list[Ints]] = [[] for _ in range(6)]
+    n = 0
+    for (packets, rows), cycle in zip(rounds, begin, strict=True):
+        first = np.flatnonzero(np.diff(rows["idx"], prepend=-1))
+        found = (
+            packets.source, packets.flits, cycle + rows["t_inj_head"][first],
+            n + rows["idx"], rows["dst"], cycle + rows["t_ej_tail"],
+        )  # fmt: skip
+        for column, values in zip(columns, found, strict=True):
+            column.append(np.asarray(values, np.int64))
+        n += len(packets.source)
+    return _Sent(*(np.concatenate([*column, np.zeros(0, np.int64)]) for column in columns))
