@@ -261,13 +261,14 @@ class Case:
             self.accesses += [(number, *access) for access in found]
             begin = end
 
-    def write(self, path, commit=lambda writer: None):
+    def write(self, path, commit=lambda writer: None, resume=False):
         """Write the trace; ``commit`` is called after each segment."""
-        writer = TraceWriter(path, attributes(frames=len(self.segments)))
-        for name, rows in shared_tables().items():
-            writer.append(name, rows)
-        for number, segment in enumerate(self.segments):
-            begin, end, shift = self.begins[number]
+        writer = TraceWriter(path, attributes(frames=len(self.segments)), resume=resume)
+        if not resume:
+            for name, rows in shared_tables().items():
+                writer.append(name, rows)
+        for number in range(writer.rows("segments"), len(self.segments)):
+            segment, (begin, end, shift) = self.segments[number], self.begins[number]
             counted = {}
             for _, _, unit, memory, op, _, size in (a for a in self.accesses if a[0] == number):
                 n, total = counted.get((unit, memory, op), (0, 0))
