@@ -310,7 +310,7 @@ def _work(
     held = files(cut, machine, layer.places, x)
     shape, space = shape_of(layer, domain), room(held)
     n_vpes, n_domains = machine.array.n_vpes, int(domain.max()) + 1
-    no_spans, none = np.zeros((0, 0, 0), np.int32), np.zeros((0, 0), np.int32)
+    no_spans, none = np.zeros((0, 1, 6), np.int32), np.zeros((0, 0), np.int32)
     for what in moves(layer):
         tick()
         rounds, n = what.rounds, len(what.rounds)
