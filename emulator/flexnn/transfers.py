@@ -9,7 +9,7 @@ from ..state import Memory
 from .dims import Dim
 from .files import ALL
 from .operands import Operands
-from .wires import Box, Load, Taken, Wires
+from .wires import Box, Load, Part, Taken, Wires
 
 Array = NDArray[Any]
 
@@ -119,8 +119,8 @@ def _measure(
     w: Wires, x: Operands, which: int, low: Array, high: Array, place: Array, step: Array,
     is_loaded: bool, box: Array,
 ) -> None:  # fmt: skip
-    """Tell the box of a VPE or column; its bytes only where the tensor is loaded."""
-    ranges = w.box
+    """Tell the box of a part; its bytes only where the tensor is loaded."""
+    ranges = w.ranges
     is_empty, points = 0, 1
     for d in range(8):
         ranges[0, d] = low[d] + place[d] * step[d]
@@ -150,42 +150,23 @@ def _measure(
 def _measure_all(
     w: Wires, x: Operands, which: int, low: Array, high: Array, is_loaded: bool
 ) -> None:
-    """Tell the boxes of all VPEs and columns of a tensor, each slot's once."""
-    owner, box = (w.owner_if, w.box_if) if which == 0 else (w.owner_fl, w.box_fl)
-    for slot in range(len(owner)):
-        place = w.vpe[owner[slot]]
-        _measure(w, x, which, low, high, place, w.block, is_loaded, box[slot])
-    owner, box = w.column_owner_if, w.column_box_if
-    if which != 0:
-        owner, box = w.column_owner_fl, w.column_box_fl
-    for slot in range(len(owner)):
-        place = w.column[owner[slot]]
-        _measure(w, x, which, low, high, place, w.column_block, is_loaded, box[slot])
+    """Tell the boxes of all parts of a tensor, each slot's once."""
+    for part in range(3):
+        owner, box = w.owner[2 * part + which], w.box[2 * part + which]
+        for slot in range(len(owner)):
+            place = w.place[part][owner[slot]]
+            _measure(w, x, which, low, high, place, w.step[part], is_loaded, box[slot])
 
 
 @kernel
-def _array(
-    w: Wires, x: Operands, low: Array, high: Array, what: Array, leaves: int, out: Array
-) -> None:
+def _array(w: Wires, what: Array, leaves: int, out: Array) -> None:
     """Tell the bytes that SRAM gives and takes."""
-    points = 1
-    for d in range(8):
-        w.box[0, d], w.box[1, d] = low[d], high[d]
-        if d <= Dim.OC:
-            points *= high[d] - low[d]
-    whole = w.whole
+    of_if, of_fl = w.box[2 * Part.ARRAY][0], w.box[2 * Part.ARRAY + 1][0]
+    points = of_if[Box.POINTS] * of_fl[Box.POINTS]
     if what[0] != 0:
-        _if_box(w, x, w.box, whole)
-        is_compressed = x.skips_if != 0
-        out[Load.IF] = whole[Box.ELEMENTS]
-        if is_compressed:
-            out[Load.IF] = whole[Box.NONZERO] + (whole[Box.ELEMENTS] + 7) // 8
+        out[Load.IF] = of_if[Box.DATA] + of_if[Box.BITS]
     if what[1] != 0:
-        elements = nonzero = 0
-        for slot in range(len(w.column_box_fl)):  # these do not overlap, as IF boxes do
-            elements += w.column_box_fl[slot, Box.ELEMENTS]
-            nonzero += w.column_box_fl[slot, Box.NONZERO]
-        out[Load.FL] = nonzero + (elements + 7) // 8 if x.skips_fl != 0 else elements
+        out[Load.FL] = of_fl[Box.DATA] + of_fl[Box.BITS]
     if what[2] != 0:
         out[Load.PSUM] = 4 * points
     out[Load.DRAINED] = leaves * points
@@ -196,9 +177,9 @@ def _array(
 def _fullest(w: Wires, what: Array) -> int:
     """Return the bytes that the column takes which takes most."""
     most = 0
-    for j in range(len(w.column)):
-        box_if = w.column_box_if[w.column_slot[0, j]]
-        box_fl = w.column_box_fl[w.column_slot[1, j]]
+    of_if, of_fl = 2 * Part.COLUMN, 2 * Part.COLUMN + 1
+    for j in range(len(w.is_column_used)):
+        box_if, box_fl = w.box[of_if][w.slot[of_if][j]], w.box[of_fl][w.slot[of_fl][j]]
         if not w.is_column_used[j] or box_if[Box.IS_EMPTY] != 0 or box_fl[Box.IS_EMPTY] != 0:
             continue
         total = 0
@@ -228,7 +209,7 @@ def _vpes(w: Wires, what: Array, leaves: int, drain_word: int, spans: Array) -> 
     for v in range(len(w.vpe)):
         if not w.is_used[v]:
             continue
-        box_if, box_fl, taken = w.box_if[w.slot[0, v]], w.box_fl[w.slot[1, v]], w.taken[v]
+        box_if, box_fl, taken = w.box[0][w.slot[0][v]], w.box[1][w.slot[1][v]], w.taken[v]
         psums = 4 * box_if[Box.POINTS] * box_fl[Box.POINTS]
         if leaves != 0:
             taken[0, Taken.OUT] += _words(psums, drain_word)
@@ -294,7 +275,7 @@ def transfers(
         Accesses and bytes of each VPE; changed.
     out : int64[n, len(Load)]
         Result, but for cycles.
-    spans : int32[n, v, 6] or [0, 0, 0]
+    spans : int32[n, v, 6] or [0, 1, 6]
         Bytes that each VPE takes and gives back, 0 before; columns of `Taken`.
     """
     w.taken[:] = 0
@@ -303,7 +284,7 @@ def transfers(
             # ranges change with what is loaded, or with an earlier call
             if what[r, which] != 0 or r == 0:
                 _measure_all(w, x, which, low[r], high[r], what[r, which] != 0)
-        _array(w, x, low[r], high[r], what[r], leaves[r], out[r])
+        _array(w, what[r], leaves[r], out[r])
         is_loaded = what[r, 0] != 0 or what[r, 1] != 0 or what[r, 2] != 0
         if is_loaded:
             out[r, Load.COLUMN] = _fullest(w, what[r])

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .descriptor import Cut
-from .dims import FL_DIMS, IF_DIMS
+from .dims import FL_DIMS, IF_DIMS, Dim
 from .files import slots
 from .machine import FlexMachine
 from .rounds import Places
@@ -37,7 +37,7 @@ class Load(IntEnum):
 
 
 class Box(IntEnum):
-    """Columns of what is known of a slot's box: ranges of a VPE or column of one tensor."""
+    """Columns of what is known of a slot's box: the ranges that one tensor depends on."""
 
     IS_EMPTY = 0
     """Whether one of the ranges is empty."""
@@ -53,6 +53,14 @@ class Box(IntEnum):
     DATA_WORDS = 6
     """In words of a column's bus."""
     BITS_WORDS = 7
+
+
+class Part(IntEnum):
+    """What has ranges of its own."""
+
+    VPE = 0
+    COLUMN = 1
+    ARRAY = 2
 
 
 class Taken(IntEnum):
@@ -73,76 +81,68 @@ class Wires(NamedTuple):
     sizes: Array
     """int64[8]: D_d."""
     block: Array
-    column_block: Array
-    """int64[8]: B_d times P_d of the rows."""
     geometry: Array
     """int64[8]: strides, dilations, pads, ifmap, each y and x."""
     vpe: Array
-    column: Array
     is_used: Array
     is_column_used: Array
     is_head: Array
     is_head_column: Array
     """See `firemesh.emulator.flexnn.rounds.Places`."""
-    slot: Array
-    """int64[2, v]: each VPE's slot of IF and FL, and of each column."""
-    column_slot: Array
-    owner_if: Array
-    """int64[slots]: a VPE that has it, and a column."""
-    owner_fl: Array
-    column_owner_if: Array
-    column_owner_fl: Array
+    step: tuple[Array, Array, Array]
+    """int64[8], by `Part`: elements of each dimension."""
+    place: tuple[Array, Array, Array]
+    """int64[parts, 8], by `Part`: digits of each VPE, each column, the array."""
+    slot: tuple[Array, Array, Array, Array, Array, Array]
+    """int64[parts], as the two that follow 2 * `Part` + tensor (IF 0, FL 1): slot of each VPE,
+    column, the array."""
+    owner: tuple[Array, Array, Array, Array, Array, Array]
+    """int64[slots]: one of those that have it."""
+    box: tuple[Array, Array, Array, Array, Array, Array]
+    """int64[slots, len(Box)]: room for what is known of it."""
+    ranges: Array
+    """int64[2, 8]: room."""
+    taken: Array
+    """int64[v, 2, 6]: room for words and bytes, columns of `Taken`."""
     column_bytes: int
     reduced: int
     """P: VPEs whose psums make one point."""
     depth: int
     """Cycles before the reduction's first point."""
-    box: Array
-    """int64[2, 8]: room for ranges."""
-    whole: Array
-    """int64[len(Box)]: room for the array's box."""
-    box_if: Array
-    """int64[slots, len(Box)]: room for the boxes of VPEs, and of columns."""
-    box_fl: Array
-    column_box_if: Array
-    column_box_fl: Array
-    taken: Array
-    """int64[v, 2, 6]: room for words and bytes, columns of `Taken`."""
 
 
 def wires(cut: Cut, machine: FlexMachine, found: Places) -> Wires:
     """Return the wires of a descriptor on a machine."""
     reduced = cut.n_reduced
     is_tree = cut.descriptor.reduction == "tree"
-    slot_if, owner_if = slots(found.vpe, found.is_used, IF_DIMS)
-    slot_fl, owner_fl = slots(found.vpe, found.is_used, FL_DIMS)
-    column_if, column_owner_if = slots(found.column, found.is_column_used, IF_DIMS)
-    column_fl, column_owner_fl = slots(found.column, found.is_column_used, FL_DIMS)
+    block, rows = np.array(cut.block, np.int64), np.array(cut.row_parts, np.int64)
+    one = np.zeros((1, len(Dim)), np.int64)
+    vpe_if = slots(found.vpe, found.is_used, IF_DIMS)
+    vpe_fl = slots(found.vpe, found.is_used, FL_DIMS)
+    column_if = slots(found.column, found.is_column_used, IF_DIMS)
+    column_fl = slots(found.column, found.is_column_used, FL_DIMS)
+    array = slots(one, np.ones(1, bool), IF_DIMS)
+
+    def room(of: tuple[Array, Array]) -> Array:
+        return np.zeros((len(of[1]), len(Box)), np.int64)
+
     return Wires(
         np.array(cut.layer.sizes, np.int64),
-        np.array(cut.block, np.int64),
-        np.array(cut.block, np.int64) * np.array(cut.row_parts, np.int64),
+        block,
         cut.layer.geometry(),
         found.vpe,
-        found.column,
         found.is_used,
         found.is_column_used,
         found.is_head,
         found.is_head_column,
-        np.stack([slot_if, slot_fl]),
-        np.stack([column_if, column_fl]),
-        owner_if,
-        owner_fl,
-        column_owner_if,
-        column_owner_fl,
+        (block, block * rows, np.array(cut.steps, np.int64)),
+        (found.vpe, found.column, one),
+        (vpe_if[0], vpe_fl[0], column_if[0], column_fl[0], array[0], array[0]),
+        (vpe_if[1], vpe_fl[1], column_if[1], column_fl[1], array[1], array[1]),
+        (room(vpe_if), room(vpe_fl), room(column_if), room(column_fl), room(array), room(array)),
+        np.zeros((2, 8), np.int64),
+        np.zeros((len(found.vpe), 2, 6), np.int64),
         machine.sdn.column_bytes,
         reduced,
         (reduced - 1).bit_length() if is_tree else reduced - 1,
-        np.zeros((2, 8), np.int64),
-        np.zeros(len(Box), np.int64),
-        np.zeros((len(owner_if), len(Box)), np.int64),
-        np.zeros((len(owner_fl), len(Box)), np.int64),
-        np.zeros((len(column_owner_if), len(Box)), np.int64),
-        np.zeros((len(column_owner_fl), len(Box)), np.int64),
-        np.zeros((len(found.vpe), 2, 6), np.int64),
     )
