@@ -1,19 +1,20 @@
 """Chooses a layer's descriptor: candidates by estimate, the choice by the engine's own count."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..energy import Activity, energy
+from .dataflows import DATAFLOWS
 from .descriptor import Cut, Descriptor
 from .dims import LayerDims
 from .engine import LayerRun, run_layer
 from .estimate import Densities
 from .machine import FlexMachine
 from .plan import Search
-from .scheduler import Candidate, candidates_for
+from .scheduler import Candidate, candidates_for, search
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,18 @@ class Counted:
     candidate : Candidate
     cycles : int
     energy_pj : float
+    dataflows : tuple of str
+        The fixed dataflows whose restrictions the descriptor keeps.
+    rounds : int
+    activity : Activity
     """
 
     candidate: Candidate
     cycles: int
     energy_pj: float
+    dataflows: tuple[str, ...]
+    rounds: int
+    activity: Activity = field(repr=False, compare=False)
 
     def cost(self, objective: str) -> float:
         """Return what is to be small."""
@@ -54,15 +62,44 @@ def activity(run: LayerRun) -> Activity:
     return Activity(run.bytes.sum(axis=0), run.slots.sum(axis=0), flits)
 
 
+def dataflows_of(cut: Cut, lanes: int) -> tuple[str, ...]:
+    """Return the fixed dataflows whose restrictions a descriptor keeps, on an array of lanes."""
+    return tuple(name for name, rule in DATAFLOWS.items() if rule(cut, lanes) is None)
+
+
+def candidates(
+    layer: LayerDims, machine: FlexMachine, shares: Densities, wanted: Search
+) -> list[Candidate]:
+    """Return what is worth counting: of each objective the best estimates, each once.
+
+    Parameters
+    ----------
+    layer : LayerDims
+    machine : FlexMachine
+    shares : Densities
+    wanted : Search
+    """
+    found: list[Candidate] = []
+    for objective in (wanted.objective, *wanted.beside):
+        given = layer, machine, shares, objective, wanted.dataflow
+        if wanted.with_fixed:
+            best: Sequence[Candidate] = candidates_for(*given, keep=wanted.keep)
+        else:
+            best = search(*given, keep=wanted.keep).candidates
+        known = [candidate.descriptor for candidate in found]
+        found += [candidate for candidate in best if candidate.descriptor not in known]
+    return found
+
+
 def counted(
     layer: LayerDims,
     machine: FlexMachine,
     x: NDArray[np.int16],
     weight: NDArray[np.int16],
-    search: Search,
+    wanted: Search,
     tick: Callable[[], None] = lambda: None,
 ) -> list[Counted]:
-    """Return candidates with the engine's counts, in the order of their estimates.
+    """Return candidates with the engine's counts, in the order of `candidates`.
 
     The ofmap counts as dense here: which outputs are zero does not depend on the descriptor, and
     costs every one the same share of its last DRAM writes.
@@ -74,35 +111,32 @@ def counted(
     x : int16[n, c, h, w]
     weight : int16[k, c of a group, r, s]
         Less zero points.
-    search : Search
+    wanted : Search
     tick : callable
         Called now and then; may raise to end the search.
     """
     found = []
-    for candidate in candidates_for(
-        layer, machine, densities(x, weight), search.objective, search.dataflow, search.keep
-    ):
-        run = run_layer(Cut(candidate.descriptor, layer), machine, x, weight, tick=tick)
-        found.append(Counted(candidate, run.cycles, array_energy(run, machine)))
+    for candidate in candidates(layer, machine, densities(x, weight), wanted):
+        cut = Cut(candidate.descriptor, layer)
+        run = run_layer(cut, machine, x, weight, tick=tick)
+        of_flows = dataflows_of(cut, machine.array.lanes)
+        pj = array_energy(run, machine)
+        found.append(Counted(candidate, run.cycles, pj, of_flows, run.n_rounds, activity(run)))
     return found
 
 
-def choose(
+def least(options: Sequence[Counted], objective: str) -> Counted:
+    """Return the candidate with the least count, the earlier one of equals."""
+    return min(options, key=lambda option: option.cost(objective))
+
+
+def best_estimate(
     layer: LayerDims,
     machine: FlexMachine,
     x: NDArray[np.int16],
     weight: NDArray[np.int16],
-    search: Search,
-    tick: Callable[[], None] = lambda: None,
+    wanted: Search,
 ) -> Descriptor:
-    """Return the descriptor with the least count; parameters as for `counted`.
-
-    With ``search.keep`` 0 it is that of the best estimate.
-    """
-    if search.keep == 0:
-        first = candidates_for(
-            layer, machine, densities(x, weight), search.objective, search.dataflow, 1
-        )
-        return first[0].descriptor
-    options = counted(layer, machine, x, weight, search, tick)
-    return min(options, key=lambda option: option.cost(search.objective)).candidate.descriptor
+    """Return the descriptor of the best estimate, uncounted; parameters as for `counted`."""
+    given = layer, machine, densities(x, weight), wanted.objective, wanted.dataflow
+    return search(*given, keep=1).candidates[0].descriptor

@@ -17,7 +17,7 @@ from ..layer_result import LayerResult, of_host
 from ..shape import weights
 from ..state import Memory
 from ..steps import HostStep
-from .choice import choose
+from .choice import Counted, best_estimate, counted, least
 from .descriptor import Descriptor
 from .machine import FlexMachine
 from .plan import FlexPlan, FlexStep, Search, make_flex_plan
@@ -45,6 +45,8 @@ class FlexEmulation(Emulation):
     ----------
     descriptors : dict
         Of the layers so far.
+    options : dict
+        By layer, the candidates that were counted; of layers that were searched in this process.
 
     Raises
     ------
@@ -64,6 +66,7 @@ class FlexEmulation(Emulation):
         super().__init__(make_flex_plan(network, machine, schedule, search))
         steps = [step for step in self.plan.steps if isinstance(step, FlexStep)]
         self.descriptors = {step.name: step.given for step in steps if step.given is not None}
+        self.options: dict[str, list[Counted]] = {}
 
     def _saved(self) -> State:
         trees = {
@@ -82,9 +85,13 @@ class FlexEmulation(Emulation):
         """Return a layer's descriptor; search it where it has none yet."""
         if step.name not in self.descriptors:
             plan = self.plan
-            self.descriptors[step.name] = choose(
-                step.dims, plan.machine, operand(inputs), weights(step.layer), plan.search, tick
-            )
+            given = step.dims, plan.machine, operand(inputs), weights(step.layer), plan.search
+            if plan.search.keep == 0:
+                self.descriptors[step.name] = best_estimate(*given)
+            else:
+                found = self.options[step.name] = counted(*given, tick)
+                best = least(found, plan.search.objective)
+                self.descriptors[step.name] = best.candidate.descriptor
         return self.descriptors[step.name]
 
     def _run_weighted(

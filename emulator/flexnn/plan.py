@@ -50,13 +50,19 @@ class Search:
     dataflow : str or None
         A fixed one; None for any.
     keep : int
-        Best estimates that the engine counts, beside each fixed dataflow's best; 0 takes the best
-        estimate uncounted.
+        Best estimates that the engine counts; 0 takes the best estimate uncounted.
+    with_fixed : bool
+        Whether each fixed dataflow's best estimate is counted beside them.
+    beside : tuple of str
+        Other objectives, whose best estimates are counted too: a study that compares objectives
+        counts each candidate once. The choice among all is by ``objective``.
     """
 
     objective: str = "cycles"
     dataflow: str | None = None
     keep: int = 8
+    with_fixed: bool = True
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
