@@ -152,20 +152,38 @@ class Twin:
             for t in ("IF", "FL"):
                 boxes[t, *(ranges[d] for d in TENSORS[t])] = self.elements(t, ranges)
         self.box = {t: mean(n for key, n in boxes.items() if key[0] == t) for t in ("IF", "FL")}
-        if machine.sdn.kind == "mesh":
-            per_load = {
-                t: sum(key[0] == t for key in boxes)
-                / len({tuple(this.ranges[d] for d in TENSORS[t]) for this in rounds})
-                for t in ("IF", "FL")
-            }
-            self.column = {t: self.stored(t, self.box[t]) * n for t, n in per_load.items()}
-            self.column["OF"] = self.mean["OF"]
+        self.flit = -(-machine.noc.flit_bits // 8) if machine.sdn.kind == "mesh" else 0
+        self.hops = machine.array.rows + machine.array.columns
+        if self.flit:
+            self.measure_mesh(boxes)
         else:
             first = [map_.column_ranges(this, 0) for this in rounds]
             self.column = {t: mean(self.elements(t, ranges) for ranges in first) for t in TENSORS}
             for t in ("IF", "FL"):
                 self.column[t] = self.stored(t, self.column[t])
         self.set_windows(lanes, len({v // machine.array.columns for v in used}))
+
+    def flits(self, n_bytes):
+        return upward(n_bytes / self.flit)
+
+    def measure_mesh(self, boxes):
+        """Count the flits of a load of each tensor, and of the results of a block."""
+        rounds, is_unicast = self.map.rounds, self.machine.noc.multicast == "unicast"
+        self.column = {}
+        for t in ("IF", "FL"):
+            wanted = {}  # round -> boxes
+            for (r, _), ranges in self.work.items():
+                wanted.setdefault(r, []).append(tuple(ranges[d] for d in TENSORS[t]))
+            sent = sum(len(some if is_unicast else set(some)) for some in wanted.values())
+            self.column[t] = self.flits(self.stored(t, self.box[t])) * sent / len(rounds)
+        results = {
+            tuple(ranges[d] for d in TENSORS["OF"]): self.elements("OF", ranges)
+            for ranges in self.work.values()
+        }
+        n_blocks = len({tuple(this.ranges[d] for d in TENSORS["OF"]) for this in rounds})
+        own, n = mean(results.values()), len(results) / n_blocks
+        self.final, self.psums = n * self.flits(own), n * self.flits(4 * own)
+        self.column["OF"] = self.psums / 4
 
     def dense(self, ranges):
         """Return windows, and cycles of a window, of a VPE where nothing is skipped."""
@@ -198,25 +216,30 @@ class Twin:
 
     def load(self, tensors, psums=0.0):
         machine = self.machine
-        is_mesh = machine.sdn.kind == "mesh"
-        width = machine.noc.flit_bits // 8 if is_mesh else machine.sdn.column_bytes
         words = sum(upward(self.bytes[t] / machine.sram.read_bytes) for t in tensors)
         words += upward(self.mean["OF"] * psums / machine.sram.read_bytes)
         entering = sum(self.column[t] for t in tensors) + self.column["OF"] * psums
-        through = upward(entering / width)
-        if is_mesh and through:
-            through += machine.array.rows + machine.array.columns
-        return max(words, through)
+        if not self.flit:
+            return max(words, upward(entering / machine.sdn.column_bytes))
+        through = upward(entering)
+        return max(words, through + self.hops if through else 0)
 
     def drain(self, size):
         machine, m = self.machine, self.mean["OF"]
-        n, is_mesh = math.prod(self.map.parts[d] for d in REDUCTION), machine.sdn.kind == "mesh"
+        n = math.prod(self.map.parts[d] for d in REDUCTION)
         tree = 0
         if n > 1:
             depth = int(math.log2(n)) if self.d.reduction == "tree" else n - 1
             tree = depth + upward(m / machine.sdn.reduced_per_cycle)
-        width = machine.noc.flit_bits // 8 if is_mesh else machine.sdn.drain_bytes
-        return tree + upward(m * size / min(width, machine.sram.write_bytes))
+        if not self.flit:
+            return tree + upward(m * size / min(machine.sdn.drain_bytes, machine.sram.write_bytes))
+        through = upward(self.out(size) / machine.sdn.storage_ports) + self.hops
+        return tree + max(through, upward(m * size / machine.sram.write_bytes))
+
+    def out(self, size):
+        """Return the flits of a drain of which some points have 4 bytes, the others 1."""
+        spilled = (size - 1) / 3
+        return spilled * self.psums + (1 - spilled) * self.final
 
     @property
     def cost(self):
@@ -293,14 +316,27 @@ class Twin:
         n = math.prod(self.map.parts[d] for d in REDUCTION)
         read = sum(self.bytes[t] * sum(self.loads[t]) for t in ("IF", "FL")) + 4 * again * points
         drained = points * leaving
-        hops += 4 * again * points + drained + 4 * (n - 1) * points
-        if self.machine.sdn.kind == "mesh":
-            sent = sum(self.column[t] * sum(self.loads[t]) for t in ("IF", "FL"))
-            sent += 4 * again * points + drained
-            hops += sent * (self.machine.array.rows + self.machine.array.columns) / 2
+        hops += 4 * again * points + drained
+        if self.flit:
+            hops = self.flit * self.links(n_of, again, leaving)
+        hops += 4 * (n - 1) * points
         self.sram_read, self.sram_written = read, drained
         found += (read + drained) * pj["storage"]
         found += (4 * again * points + 4 * points * n) * pj["rf_of"] + hops * pj["hop"]
         found += (self.dram_read + self.dram_written) * (pj["dram"] + pj["storage"])
         idle = self.machine.array.n_vpes * total - self.n_used * self.busy * len(self.map.rounds)
         return found + max(idle, 0) * pj["idle"]
+
+    def links(self, n_of, again, leaving):
+        """Return flits times links and deliveries."""
+        far = self.hops / 2 + 1
+        found = n_of * (self.out(leaving) + again * self.psums) * far
+        for r, _ in self.work:
+            for t in ("IF", "FL"):
+                if self.loads[t][r]:
+                    n = self.flits(self.stored(t, self.box[t]))
+                    found += n * (far if self.machine.noc.multicast == "unicast" else 2)
+        if self.machine.noc.multicast == "tree":
+            for t in ("IF", "FL"):
+                found += self.column[t] * sum(self.loads[t]) * (far - 2)
+        return found

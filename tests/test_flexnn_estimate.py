@@ -55,7 +55,10 @@ def random_case(seed):
     x, w, shape = random_layer(rng, KINDS[seed % len(KINDS)], int(rng.integers(1, 3)))
     tree = random_machine(rng)
     if rng.random() < 0.2:
-        tree["sdn"]["kind"] = "mesh"
+        multicast = str(rng.choice(["tree", "unicast"]))
+        tree["noc"] = {"flit_bits": int(rng.choice([8, 16])), "multicast": multicast}
+        wide = {"column_bytes": 4, "drain_bytes": 2, "storage_ports": int(rng.integers(1, 4))}
+        tree["sdn"] |= {"kind": "mesh", **wide}
     drawn = random_descriptor(rng, dimension_sizes(x, w, shape), tree)
     drawn["banks"] = {"if": 64, "fl": 64, "of": 64}
     densities = Densities(*(float(rng.choice(DENSITIES)) for _ in range(2)))
@@ -96,6 +99,7 @@ def dense_case(seed):
     """Return a case in which nothing is skipped, on buses; None where tiles are ragged."""
     layer, tree, drawn, _, arrays = random_case(seed)
     tree["sdn"]["kind"], drawn["sparsity"] = "bus", "dense"
+    tree.pop("noc", None)
     tiles = (drawn["tile"].get(name, size) for name, size in zip(NAMES, layer.sizes, strict=True))
     is_whole = all(size % tile == 0 for size, tile in zip(layer.sizes, tiles, strict=True))
     return (layer, tree, drawn, arrays) if is_whole else None

@@ -44,6 +44,7 @@ def small(**changes):
         "sdn": {"column_bytes": 1, "drain_bytes": 1, "reduced_per_cycle": 1},
         "sparsity": {"modes": ["dense", "both"]},
         "dram": {"bytes_per_cycle": 1},
+        "noc": {},
     }
     for name, value in changes.items():
         section, _, field = name.partition("__")
@@ -77,7 +78,14 @@ CASES = {
     ),
     "mesh": (
         LayerDims((1, 1, 2, 2, 2, 2, 1, 1), ifmap=(2, 2)),
-        small(sdn__kind="mesh", sdn__round_overhead_cycles=2, rf__banks=7),
+        small(
+            sdn__kind="mesh",
+            sdn__column_bytes=4,
+            sdn__drain_bytes=4,
+            noc__flit_bits=16,
+            sdn__round_overhead_cycles=2,
+            rf__banks=7,
+        ),
         Densities(0.4, 0.4),
     ),
 }

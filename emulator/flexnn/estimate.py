@@ -199,7 +199,6 @@ def problem(
     pj = [energies.access_pj[name].byte_pj for name in memories]
     pj += [energies.mac_pj, 8 * energies.hop_bit_pj]
     pj.append(energies.idle_fraction * active_cycle_pj(machine, energies))
-    is_mesh, flit_bytes = sdn.kind == "mesh", max(1, machine.noc.flit_bits // 8)
     of_shares = [shares(name, densities, logic.pays_below, on_ifmap(layer)) for name in SPARSITIES]
     least = least_dram(layer, of_shares)
     return build(
@@ -222,15 +221,18 @@ def problem(
         sram_bytes=sram.bytes,
         read_bytes=sram.read_bytes,
         write_bytes=sram.write_bytes,
-        column_bytes=flit_bytes if is_mesh else sdn.column_bytes,
-        drain_bytes=flit_bytes if is_mesh else sdn.drain_bytes,
+        column_bytes=sdn.column_bytes,
+        drain_bytes=sdn.drain_bytes,
         reduced_per_cycle=sdn.reduced_per_cycle,
         overhead=sdn.round_overhead_cycles,
         dram_bytes=machine.dram.bytes_per_cycle,
         is_shared=sram.ports == "shared",
         barrier=BARRIERS.index(logic.barrier),
         n_vpes=array.n_vpes,
-        mesh_hops=array.rows + array.columns if is_mesh else 0,
+        flit_bytes=-(-machine.noc.flit_bits // 8) if sdn.kind == "mesh" else 0,
+        mesh_hops=array.rows + array.columns,
+        is_unicast=machine.noc.multicast == "unicast",
+        storage_ports=sdn.storage_ports,
     )
 
 

@@ -165,6 +165,39 @@ def price_windows(problem: Problem, trial: Trial) -> int:
 
 
 @kernel
+def flits(problem: Problem, n_bytes: float) -> float:
+    """Return the flits of a message."""
+    return upward(n_bytes / problem.flit_bytes)
+
+
+@kernel
+def mesh_links(problem: Problem) -> float:
+    """Return the links of a message to a VPE in the middle, and its delivery."""
+    return problem.mesh_hops / 2 + 1.0
+
+
+@kernel
+def measure_mesh(
+    problem: Problem, trial: Trial, if_flits: float, fl_flits: float, of_all: float
+) -> None:
+    """Work out the flits of a load, and of a drain."""
+    facts = trial.facts
+    of_boxes = 1.0
+    for dim in range(N_DIMS):
+        if problem.kinds[dim] != Kind.REDUCED:
+            of_boxes *= trial.vpes[dim]
+        # of each box one copy for each VPE that wants it
+        if problem.is_unicast:
+            copies = trial.vpes[dim] / trial.n_blocks[dim]
+            if_flits *= copies if problem.kinds[dim] == Kind.FILTER else 1
+            fl_flits *= copies if problem.kinds[dim] == Kind.POINT else 1
+    facts[Fact.IF_COLUMN], facts[Fact.FL_COLUMN] = if_flits, fl_flits
+    n, own = of_boxes / facts[Fact.N_BLOCKS], of_all / of_boxes
+    facts[Fact.OUT_FLITS] = n * flits(problem, own)
+    facts[Fact.OF_COLUMN] = n * flits(problem, 4 * own) / 4
+
+
+@kernel
 def measure(problem: Problem, trial: Trial) -> None:
     """Work out what loads and drains of blocks are; `cut_block` and `cut_axis` came before."""
     sizes, facts, pj = problem.sizes, trial.facts, problem.pj
@@ -204,21 +237,27 @@ def measure(problem: Problem, trial: Trial) -> None:
     facts[Fact.IF_COLUMN] = stored(if_column / n_if, if_data, if_bits)
     facts[Fact.FL_COLUMN] = stored(fl_column / n_fl, fl_data, fl_bits)
     facts[Fact.OF_COLUMN], facts[Fact.POINTS] = of_column / n_of, of_all / n_of
-    if problem.mesh_hops > 0:
-        facts[Fact.IF_COLUMN] = stored(if_vpes / if_boxes, if_data, if_bits) * (if_boxes / n_if)
-        facts[Fact.FL_COLUMN] = stored(fl_all / fl_boxes, fl_data, fl_bits) * (fl_boxes / n_fl)
-        facts[Fact.OF_COLUMN] = facts[Fact.POINTS]
     facts[Fact.TREE] = 0.0
     if parts > 1:
         depth = np.log2(float(parts)) if trial.choice[2] == 0 else parts - 1.0
         facts[Fact.TREE] = depth + upward(facts[Fact.POINTS] / problem.reduced_per_cycle)
-    hop = pj[Price.HOP]
-    facts[Fact.IF_TAKEN] = if_vpes * if_data * (pj[Price.RF_IF] + hop) + (
-        if_boxes * upward(if_vpes / if_boxes * if_bits) * (pj[Price.BITMAP_IF] + hop)
-    )
-    facts[Fact.FL_TAKEN] = fl_all * fl_data * (pj[Price.RF_FL] + hop) + (
-        fl_boxes * upward(fl_all / fl_boxes * fl_bits) * (pj[Price.BITMAP_FL] + hop)
-    )
+    if_bitmap = upward(if_vpes / if_boxes * if_bits)
+    fl_bitmap = upward(fl_all / fl_boxes * fl_bits)
+    facts[Fact.IF_TAKEN] = if_vpes * if_data * pj[Price.RF_IF]
+    facts[Fact.IF_TAKEN] += if_boxes * if_bitmap * pj[Price.BITMAP_IF]
+    facts[Fact.FL_TAKEN] = fl_all * fl_data * pj[Price.RF_FL]
+    facts[Fact.FL_TAKEN] += fl_boxes * fl_bitmap * pj[Price.BITMAP_FL]
+    if problem.flit_bytes > 0:
+        if_flits = if_boxes * flits(problem, if_vpes * if_data / if_boxes + if_bitmap)
+        fl_flits = fl_boxes * flits(problem, fl_all * fl_data / fl_boxes + fl_bitmap)
+        measure_mesh(problem, trial, if_flits / n_if, fl_flits / n_fl, of_all)
+        each = mesh_links(problem) if problem.is_unicast else 2.0
+        each *= problem.flit_bytes * pj[Price.HOP]
+        facts[Fact.IF_TAKEN] += if_flits * each
+        facts[Fact.FL_TAKEN] += fl_flits * each
+    else:
+        facts[Fact.IF_TAKEN] += (if_vpes * if_data + if_boxes * if_bitmap) * pj[Price.HOP]
+        facts[Fact.FL_TAKEN] += (fl_all * fl_data + fl_boxes * fl_bitmap) * pj[Price.HOP]
 
 
 @kernel
@@ -274,17 +313,29 @@ def load_cycles(problem: Problem, trial: Trial, has_if: bool, has_fl: bool, psum
     if has_fl:
         words += facts[Fact.FL_WORDS]
         entering += facts[Fact.FL_COLUMN]
-    through = upward(entering / problem.column_bytes)
-    if through > 0:
-        through += problem.mesh_hops
-    return max(words, through)
+    if problem.flit_bytes > 0:
+        through = upward(entering)
+        return max(words, through + problem.mesh_hops if through > 0 else 0.0)
+    return max(words, upward(entering / problem.column_bytes))
 
 
 @kernel
 def drain_cycles(problem: Problem, trial: Trial, size: float) -> float:
     """Return the cycles of a drain with some bytes a point."""
-    narrow = min(problem.drain_bytes, problem.write_bytes)
-    return float(trial.facts[Fact.TREE]) + upward(trial.facts[Fact.POINTS] * size / narrow)
+    n_bytes, tree = trial.facts[Fact.POINTS] * size, float(trial.facts[Fact.TREE])
+    if problem.flit_bytes > 0:
+        sent = out_flits(trial, size) / problem.storage_ports
+        through = upward(sent) + problem.mesh_hops
+        return tree + max(through, upward(n_bytes / problem.write_bytes))
+    return tree + upward(n_bytes / min(problem.drain_bytes, problem.write_bytes))
+
+
+@kernel
+def out_flits(trial: Trial, size: float) -> float:
+    """Return the flits of a drain whose points have 1 to 4 bytes in the mean, each 1 or 4."""
+    spilled = (size - 1) / 3
+    final, psums = float(trial.facts[Fact.OUT_FLITS]), 4 * float(trial.facts[Fact.OF_COLUMN])
+    return final + spilled * (psums - final)
 
 
 @kernel
@@ -328,11 +379,15 @@ def price_rounds(problem: Problem, trial: Trial) -> None:
     points = facts[Fact.POINTS] * n_of
     reloaded, drained = 4 * points * again, points * leaving
     read = facts[Fact.IF_BYTES] * n_if + facts[Fact.FL_BYTES] * n_fl + reloaded
-    added = 4 * points * (facts[Fact.REDUCED] - 1)
-    hops = reloaded + drained + added
-    if problem.mesh_hops > 0:
-        sent = facts[Fact.IF_COLUMN] * n_if + facts[Fact.FL_COLUMN] * n_fl + reloaded + drained
-        hops += sent * problem.mesh_hops / 2
+    hops = reloaded + drained
+    if problem.flit_bytes > 0:
+        own = n_of * (out_flits(trial, leaving) + 4 * again * facts[Fact.OF_COLUMN])
+        hops = own * mesh_links(problem) * problem.flit_bytes
+        if not problem.is_unicast:
+            # a tree's way to the VPEs; in them each is a link and a delivery
+            sent = facts[Fact.IF_COLUMN] * n_if + facts[Fact.FL_COLUMN] * n_fl
+            hops += sent * (mesh_links(problem) - 2) * problem.flit_bytes
+    hops += 4 * points * (facts[Fact.REDUCED] - 1)
     facts[Fact.SRAM_READ], facts[Fact.SRAM_WRITTEN] = read, drained
     facts[Fact.ROUNDS_PJ] = (
         facts[Fact.PAIRS_PJ]

@@ -103,8 +103,13 @@ class Problem(NamedTuple):
     barrier: int
     """0: VPE, 1: column, 2: array."""
     n_vpes: int
+    flit_bytes: int
+    """0 with buses."""
     mesh_hops: int
-    """From storage to the farthest VPE; 0 with buses."""
+    """From storage to the farthest VPE and into it."""
+    is_unicast: int
+    """Whether each VPE is sent its own copy."""
+    storage_ports: int
 
 
 class Fact(IntEnum):
@@ -124,10 +129,10 @@ class Fact(IntEnum):
     """SRAM words of a load."""
     FL_WORDS = 7
     IF_COLUMN = 8
-    """Bytes of a load for the fullest column; over a mesh all that storage sends."""
+    """Bytes of a load for the fullest column; over a mesh flits that storage sends."""
     FL_COLUMN = 9
     OF_COLUMN = 10
-    """Points that such a column reloads."""
+    """Points that such a column reloads; over a mesh a quarter of the flits of all psums."""
     POINTS = 11
     """Points of the array's block."""
     N_BLOCKS = 12
@@ -164,6 +169,8 @@ class Fact(IntEnum):
     """Cycles of all rounds in the best order, without tiles."""
     LEAST_LOAD = 32
     """Cycles of the least load of a tile."""
+    OUT_FLITS = 33
+    """Flits of the results of a block over a mesh."""
 
 
 class Trial(NamedTuple):
@@ -195,4 +202,4 @@ class Trial(NamedTuple):
     spans: F64x2
     """[2, 3]: ifmap rows, and columns, over all blocks: of the array, of a column, of VPEs."""
     facts: F64x1
-    """[33]: entries are those of `Fact`."""
+    """[34]: entries are those of `Fact`."""
