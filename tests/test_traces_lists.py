@@ -54,3 +54,33 @@ def test_slack_must_have_a_row_for_each_member():
     lists, _ = made()
     with pytest.raises(ValueError, match=r"slack: must be 2 x 3, got \(3, 3\)"):
         lists.add(0, [1, 2], 3, Rule(), {}, np.ones((3, 3)))
+
+
+def test_a_number_below_0_for_all_rows_is_stored_row_by_row():
+    lists, parts = made()
+    lists.add(0, [0], 3, Rule(walks=1), {"run": -1})
+    lists.add_each(0, np.array([1, 2]), np.array([1, 2]), Rule(), {"base": -2, "pattern": 4})
+    assert np.concatenate(parts["lists"])["run"].tolist() == [OWN, INHERITED, INHERITED]
+    assert parts["columns/run"][0].tolist() == [-1, 0, 0]
+    assert parts["columns/base"][0].tolist() == [-2, -2, 0]
+
+
+def test_spans_and_masks_are_named_in_the_lists():
+    lists, parts = made()
+    lists.add(0, [0], 2, Rule(walks=2), {"span": np.array([5, 70])})
+    rule = Rule(walks=3, mask_a=np.array([4, 6]), mask_b=5, empty=1)
+    rows, windows = np.array([1, 2]), {"window_a": np.array([7, 9, 10]), "windows_b": 3}
+    lists.add_each(0, np.array([1, 2]), rows, rule, windows)
+    records = np.concatenate(parts["lists"])
+    assert records["walks"].tolist() == [2, 3, 3]
+    assert records["mask_a"].tolist() == [-1, 4, 6] and records["mask_b"].tolist() == [-1, 5, 5]
+    assert records["empty"].tolist() == [0, 1, 1]
+    assert parts["columns/span"][0].tolist() == [5, 70]
+    assert parts["columns/window_a"][0].tolist() == [7, 9, 1]
+    assert records["windows_b"].tolist() == [INHERITED, -2 - 3, -2 - 3]
+
+
+def test_a_column_that_does_not_exist_is_refused():
+    lists, _ = made()
+    with pytest.raises(ValueError, match="columns: must be of of, pattern, run, .*, got windows"):
+        lists.add(0, [1], 3, Rule(), {"windows": 3})
