@@ -81,6 +81,10 @@ class Job:
                 size = (size - spec.pool.kernel) // spec.pool.stride + 1
             share = recipe.output_density(index) or 1.0
 
+    def work(self) -> "Run":
+        """Run it in this process; jobs of other kinds have their own way."""
+        return _run(self)
+
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything that decides the result, as plain values."""
@@ -178,6 +182,10 @@ class Run:
 
 def execute(job: Job) -> Run:
     """Run a job in this process."""
+    return job.work()
+
+
+def _run(job: Job) -> Run:
     from ..run import run
 
     network, inputs = synthetic.network(job.recipe), synthetic.images(job.recipe, 1)
@@ -199,7 +207,7 @@ def execute(job: Job) -> Run:
     weights = [layer.weight for layer in network.layers if hasattr(layer, "weight")]
     kept = sum(int(np.count_nonzero(weight)) for weight in weights)
     outputs = {layer.name: network.tensors[layer.output].size for layer in network.layers}
-    layers = [_plain(layer, outputs[layer.name]) for layer in result.layers]
+    layers = [plain_layer(layer, outputs[layer.name]) for layer in result.layers]
     density = kept / sum(weight.size for weight in weights)
     return Run(result.cycles, result.load_cycles, density, layers, seconds, peak)
 
@@ -227,7 +235,8 @@ def warm(machine: AnyMachine) -> None:
     run(synthetic.network(WARM), synthetic.images(WARM, 1), machine=machine, search=UNCOUNTED)
 
 
-def _plain(layer: Any, outputs: int) -> dict[str, Any]:
+def plain_layer(layer: Any, outputs: int) -> dict[str, Any]:
+    """Return an entry of `Run.layers`, of a result and the size of its output."""
     activity: Activity = layer.activity
     return {
         "name": layer.name,
