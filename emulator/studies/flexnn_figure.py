@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import figures
-from .flexnn_dataflows import FLEXIBLE, FLOWS, SHORT, Total
+from .flexnn_dataflows import FIXED, FLEXIBLE, RIGID_FLOWS, SHORT, Total
 from .flexnn_runs import MACHINE, NETWORKS, VARIANTS
 from .flexnn_speed import DENSE, TITLES, Speed
 from .published import published
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+ORDER = (*FIXED, *RIGID_FLOWS, FLEXIBLE)
 COLOURS = ("#56B4E9", "#0072B2", "#E69F00", "#D55E00", "#CC79A7")
 """Of the variants that skip something."""
 
@@ -29,7 +30,7 @@ def draw(totals: Sequence[Total], speeds: Sequence[Speed], path: Path) -> None:
     speeds : sequence of Speed
     path : Path
     """
-    figures.draw(path, (10, 7), partial(_paint, totals, speeds))
+    figures.draw(path, (11, 7), partial(_paint, totals, speeds))
 
 
 def _paint(totals: Sequence[Total], speeds: Sequence[Speed], figure: "Figure") -> None:
@@ -45,7 +46,7 @@ def _paint(totals: Sequence[Total], speeds: Sequence[Speed], figure: "Figure") -
     figure.legend(
         list(handles.values()),
         list(handles),
-        loc="outside upper center",
+        loc="outside lower center",
         ncols=8,
         frameon=False,
         fontsize=8,
@@ -59,19 +60,19 @@ def _paint_energy(axes: "Axes", network: str, of_flow: dict[str, Total]) -> None
     if FLEXIBLE not in of_flow:
         axes.set_axis_off()
         return
-    low = [0.0] * len(FLOWS)
-    scale = [_scale(of_flow[flow]) for flow in FLOWS]
+    flows = [flow for flow in ORDER if flow in of_flow]
+    low, scale = [0.0] * len(flows), [_scale(of_flow[flow]) for flow in flows]
     for name, colour in reversed(COMPONENTS.items()):
-        parts = [of_flow[f].parts.get(name, 0.0) * k for f, k in zip(FLOWS, scale, strict=True)]
+        parts = [of_flow[f].parts.get(name, 0.0) * k for f, k in zip(flows, scale, strict=True)]
         if max(parts) > 0:
-            axes.bar(range(len(FLOWS)), parts, bottom=low, color=colour, width=0.75, label=name)
+            axes.bar(range(len(flows)), parts, bottom=low, color=colour, width=0.75, label=name)
             low = [base + part for base, part in zip(low, parts, strict=True)]
-    for place, (flow, top) in enumerate(zip(FLOWS, low, strict=True)):
-        mark = "*" if of_flow[flow].without else ""
+    for place, (flow, top) in enumerate(zip(flows, low, strict=True)):
+        mark = f"\n-{len(of_flow[flow].without)}" if of_flow[flow].without else ""
         text = f"{top:.2f}{mark}" if top else "none"
-        axes.text(place, top + 0.01 * max(low), text, ha="center", va="bottom", fontsize=7)
-    names = [SHORT[flow] if flow != FLEXIBLE else "flex." for flow in FLOWS]
-    axes.set_xticks(range(len(FLOWS)), names, fontsize=8)
+        axes.text(place, top + 0.01 * max(low), text, ha="center", va="bottom", fontsize=6)
+    names = [SHORT[flow] if flow != FLEXIBLE else "flex." for flow in flows]
+    axes.set_xticks(range(len(flows)), names, fontsize=6.5)
 
 
 def _scale(total: Total) -> float:
