@@ -19,8 +19,18 @@ if TYPE_CHECKING:
 
 COMPILING = "loading; the first time, the search is compiled for about fifteen seconds"
 BROKEN = 2
-COLUMNS = ("layer", "cycles", "energy_pj", "utilisation", "lanes", "sparsity", "rows", "columns",
-           "block", "tiles", "rounds", "stays", "seconds")  # fmt: skip
+COLUMNS = (
+    "layer",
+    "cycles",
+    "energy",
+    "util.",
+    "schedule",
+    "tiles",
+    "rounds",
+    "seen",
+    "pruned",
+    "s",
+)
 
 schedule = group("Descriptors of FlexNN layers: search the best, show one, check a file.")
 
@@ -142,6 +152,14 @@ def search(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.yaml", help="Where the best descriptors go.")
     ] = None,
+    count: Annotated[
+        bool,
+        typer.Option(
+            "--count",
+            help="Let the engine count the candidates on the zoo's first image, and take the best "
+            "counts; estimates stand beside them.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Search the descriptors of the layers that are estimated to be best."""
@@ -155,6 +173,9 @@ def search(
     layers = _only(_layers(model, activations, weight_density), layer)
     with waiting(COMPILING):
         from .flexnn.scheduler import search as find
+    if count:
+        _count(context, model, described, (objective, dataflow, keep), layer, out, as_json)
+        return
     rows, best = [], {}
     with progress("layer") as bar, context.obj.patience(True):
         task = bar.add_task("", total=len(layers))
@@ -173,13 +194,38 @@ def search(
     print_rows(rows, COLUMNS, True) if as_json else print_rows(_short(rows), COLUMNS, False)
 
 
+def _count(
+    context: typer.Context,
+    model: str,
+    machine: "FlexMachine",
+    wanted: tuple[str, str | None, int],
+    layer: str | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Print candidates with estimates and counts; write those that a run takes."""
+    from . import cli_schedule_count
+    from .flexnn.choice import least
+    from .flexnn.plan import Search
+    from .flexnn.schedule_file import write_schedule
+
+    options = cli_schedule_count.count(context, model, machine, Search(*wanted), layer)
+    if out:
+        taken = {name: least(found, wanted[0]) for name, found in options.items()}
+        write_schedule(out, {name: one.candidate.descriptor for name, one in taken.items()})
+    rows = cli_schedule_count.rows(options, wanted[0])
+    print_rows(rows, cli_schedule_count.COLUMNS, as_json)
+
+
 def _row(layer: _Layer, found: "Found", machine: "FlexMachine") -> dict[str, Any]:
     """Return what is told of a layer's search."""
     from .flexnn.cut_report import report
     from .flexnn.descriptor import Cut
+    from .flexnn.run import summary
 
     best = found.candidates[0]
-    about = report(Cut(best.descriptor, layer.dims), machine, layer.densities)
+    cut = Cut(best.descriptor, layer.dims)
+    about = report(cut, machine, layer.densities)
     plain = best.descriptor.model_dump(mode="json", by_alias=True)
     return {
         "layer": layer.name,
@@ -187,6 +233,7 @@ def _row(layer: _Layer, found: "Found", machine: "FlexMachine") -> dict[str, Any
         "energy_pj": best.estimate.energy_pj,
         "densities": asdict(layer.densities),
         "descriptor": plain,
+        "short": summary(cut),
         "derived": about,
         "candidates": [
             {"descriptor": one.descriptor.model_dump(mode="json", by_alias=True),
@@ -197,27 +244,28 @@ def _row(layer: _Layer, found: "Found", machine: "FlexMachine") -> dict[str, Any
     }  # fmt: skip
 
 
+def _pruned(counts: dict[str, int]) -> float:
+    """Return the part of what was seen that was left out, as illegal or by a bound."""
+    seen = counts["blocks"] + counts["schedules"]
+    return 1 - (counts["blocks_opened"] + counts["schedules_priced"]) / max(seen, 1)
+
+
 def _short(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return rows for a table."""
-
-    def sizes(named: dict[str, int]) -> str:
-        return " ".join(f"{name}{value}" for name, value in named.items()) or "-"
+    from .tables import si
 
     return [
         {
             "layer": row["layer"],
             "cycles": f"{row['cycles']:,.0f}",
-            "energy_pj": row["energy_pj"],
-            "utilisation": f"{row['derived']['utilisation']:.1%}",
-            "lanes": row["descriptor"]["lanes"],
-            "sparsity": row["descriptor"]["sparsity"],
-            "rows": sizes(row["descriptor"]["rows"]),
-            "columns": sizes(row["descriptor"]["columns"]),
-            "block": sizes(row["descriptor"]["block"]),
+            "energy": si(row["energy_pj"] * 1e-12, "J", 3),
+            "util.": f"{row['derived']['utilisation']:.1%}",
+            "schedule": row["short"],
             "tiles": row["derived"]["tiles"],
             "rounds": row["derived"]["rounds"],
-            "stays": row["derived"]["stays"] or "-",
-            "seconds": f"{row['seconds']:.2f}",
+            "seen": f"{row['counts']['blocks'] + row['counts']['schedules']:,}",
+            "pruned": f"{_pruned(row['counts']):.0%}",
+            "s": f"{row['seconds']:.1f}",
         }
         for row in rows
     ]

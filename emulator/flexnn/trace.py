@@ -24,8 +24,9 @@ from .machine import FlexMachine
 from .mesh_lists import KINDS, unit_of_node
 from .plan import FlexPlan, FlexStep
 from .run import FlexRun
+from .segment_patterns import SegmentPatterns
 from .tensor_bytes import tensor_bytes
-from .trace_lists import ArrayLists, SegmentPatterns
+from .trace_lists import ArrayLists
 
 MANY = 64
 """Ports of what is no memory."""

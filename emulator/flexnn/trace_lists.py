@@ -334,7 +334,7 @@ class ArrayLists:
         found, loops = run.jobs, run.layer.loops
         width, half = self._machine.dram.bytes_per_cycle, self._tile_halves()
         begin = run.filled - found.cycles
-        whole = tuple(cut.layer.sizes)
+        whole = cut.layer.sizes
         zero = np.zeros(8, np.int64)
         for which in range(2):
             rows = np.flatnonzero(found.read[:-1, which])
