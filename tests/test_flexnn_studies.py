@@ -32,7 +32,7 @@ from firemesh.models.recipe import Recipe
 SMALL = {
     "lenet5": None,
     "mobilenetv2": "block16_depthwise,block16_project",
-    "resnet50": "conv5_2a,conv5_2b",
+    "resnet50": "conv2_1a,conv2_1b",
 }
 """Layers that take little time, of networks of which flexible is compared."""
 
