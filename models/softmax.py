@@ -30,13 +30,12 @@ def exponentials(scale: float, n_terms: int) -> NDArray[np.float32]:
 def softmax(codes: Array, axis: int, x: Tensor, y: Tensor) -> Array:
     """Return the quantised softmax along an axis of ``codes``.
 
-    Terms and their sum, from the first, are float32; the quotient is taken of the term times
-    floor(1 / scale of y), and the zero point is added after rounding. Results saturate.
+    Terms and their sum, from the first, are float32; the quotient is taken, in float64, of the
+    term times floor(1 / scale of y), and the zero point is added after rounding. Results saturate.
 
-    Where that product overflows (a scale of y below 1 / (148 * terms): in practice a single
-    term), ONNX Runtime casts infinity to an integer, and a result of 1.0 becomes the zero point
-    (uint8) or an end of the range (int8). There the result here is the quotient's, saturated,
-    and equality is not claimed.
+    This is what ONNX Runtime 1.32 gives. Up to 1.31 it took product and quotient in float32: some
+    results at ties differ by 1, and where the product overflows (a scale of y below
+    1 / (148 * terms): in practice a single term) it casts infinity to an integer.
     """
     table = exponentials(x.scale, codes.shape[axis])
     wide = codes.astype(np.int32)
@@ -44,10 +43,8 @@ def softmax(codes: Array, axis: int, x: Tensor, y: Tensor) -> Array:
     # accumulate adds in order, where sum would add in pairs
     sums = np.take(np.add.accumulate(terms, axis=axis), [-1], axis=axis)
     factor = np.floor(np.float32(1) / np.float32(y.scale))
-    with np.errstate(over="ignore"):
-        product = terms * factor
-    quotient = np.where(np.isfinite(product), product / sums, terms / sums * factor)
-    return saturate(np.rint(quotient) + np.float32(y.zero_point), y)
+    quotient = terms.astype(np.float64) * factor / sums
+    return saturate(np.rint(quotient) + y.zero_point, y)
 
 
 def float_softmax(codes: Array, axis: int, x: Tensor) -> NDArray[np.float32]:

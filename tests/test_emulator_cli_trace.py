@@ -34,7 +34,7 @@ def test_run_tells_what_the_trace_holds(capsys, tmp_path):
     with firemesh.open_trace(path) as trace:
         n = sum(int(row["count"]) for row in trace.counters() if "noc" not in row["memory"])
         assert trace.attribute("command") == (
-            "firemesh run digits --frames 2 --machine mnf-22nm --mode mnf"
+            "firemesh run digits --frames 2"
         )
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == f"trace: {n:,} accesses in {path.stat().st_size:,} bytes, {path}"
@@ -59,7 +59,7 @@ def test_the_command_in_a_trace_has_every_option_and_no_folder(capsys, tmp_path)
     assert (code, err) == (0, "")
     with firemesh.open_trace(path) as trace:
         assert trace.attribute("command") == (
-            "firemesh run mine.onnx --frames 1 --input frames.npy --machine mnf-22nm --mode mnf "
+            "firemesh run mine.onnx --frames 1 --input frames.npy "
             "--set noc.multicast=chain --set threshold=1 --values"
         )
         for name in ("machine", "network", "command"):
