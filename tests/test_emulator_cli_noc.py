@@ -343,7 +343,7 @@ def test_ctrl_c_ends_the_processes_of_a_sweep():
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(4)
+    time.sleep(8)
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=20)
     assert run.returncode == 130
