@@ -20,16 +20,16 @@ Array = NDArray[Any]
 
 @kernel
 def _side_by_side(
-    outer: Array, a: int, inner: Array, b: int, first: int, end: int, n: int, found: Array
+    outer: Array, a: int, inner: Array, b: int, end: int, n: int, found: Array
 ) -> None:
-    """Count pairs of eight lanes of a word each; parameters as for `_sweep`.
+    """Count cycles and pairs where there are eight lanes of a word each; see `_lane_by_lane`.
 
     All lanes in one loop without an array to write: so it runs in vectors of windows.
     """
     ticks = full = pairs = 0
     i0, i1, i2, i3 = inner[0], inner[b], inner[2 * b], inner[3 * b]
     i4, i5, i6, i7 = inner[4 * b], inner[5 * b], inner[6 * b], inner[7 * b]
-    for o in range(first, end):
+    for o in range(end):
         o0, o1, o2, o3 = outer[0, o], outer[a, o], outer[2 * a, o], outer[3 * a, o]
         o4, o5, o6, o7 = outer[4 * a, o], outer[5 * a, o], outer[6 * a, o], outer[7 * a, o]
         for i in range(n):
@@ -97,7 +97,7 @@ def _meet(
     else:
         outer, a, end, inner, b, n = act, step, n_points, weight, words, runs
     if f.is_narrow != 0:
-        _side_by_side(outer, a, inner, b, 0, end, n, room.found)
+        _side_by_side(outer, a, inner, b, end, n, room.found)
     else:
         _lane_by_lane(outer, a, inner, b, 0, end, n, lanes, words, room)
 
