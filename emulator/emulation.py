@@ -14,6 +14,7 @@ from ..traces.errors import TraceError
 from . import energy, host
 from .activations import Activations, as_input
 from .checkpoint import Position, State, position
+from .engine_error import EngineError
 from .host import HostRun
 from .layer_result import LayerResult
 from .steps import AnyPlan, HostStep
@@ -58,10 +59,6 @@ class Frame:
     def output(self) -> NDArray[Any]:
         """The network's first output."""
         return next(iter(self.outputs.values()))
-
-
-class EngineError(RuntimeError):
-    """A run that cannot go on; one sentence with layer and cycle."""
 
 
 class Emulation(ABC):

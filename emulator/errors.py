@@ -41,6 +41,6 @@ def _is_emulators(error: Exception) -> bool:
     if isinstance(error, TraceError):
         return True
     from ..noc.network import NetworkError
-    from .emulation import EngineError
+    from .engine_error import EngineError
 
     return isinstance(error, NetworkError | EngineError)

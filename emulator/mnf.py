@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from ..noc.network import Network as Interconnect
 from ..noc.router import Packets, make_packets
 from .activations import Activations, arrived, volume
-from .emulation import EngineError
 from .engine import SENTENCES, EngineStatus, advance
+from .engine_error import EngineError
 from .fire import FireOrder, fire_order
 from .loading import Load, load
 from .messages import STORAGE_NODE, Messages, declare, make_messages

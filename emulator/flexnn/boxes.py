@@ -12,7 +12,7 @@ from .transfers import transfers
 from .wires import Load, Wires
 
 if TYPE_CHECKING:
-    from .engine import Layer, Moves
+    from .moves import Layer, Moves
 
 Array = NDArray[Any]
 Ints = NDArray[np.int64]

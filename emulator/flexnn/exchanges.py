@@ -7,8 +7,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ...noc.packet_trace import PacketTrace
-from .engine import Layer, Moves, moves
 from .mesh import Mesh
+from .moves import Layer, Moves, moves
 
 
 @dataclass(frozen=True)

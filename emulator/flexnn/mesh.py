@@ -21,7 +21,7 @@ from .boxes import boxes
 from .machine import FlexMachine
 
 if TYPE_CHECKING:
-    from .engine import Layer, Moves
+    from .moves import Layer, Moves
 
 Ints = NDArray[np.int64]
 STORAGE_NODE = 0

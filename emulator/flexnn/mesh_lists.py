@@ -15,10 +15,11 @@ from ...traces.lists import Lists, Rule
 from ...traces.schema import PACKET_SHIFT
 from ..patterns import READ, WRITE, Item
 from ..streams import NOC_EJECT, NOC_INJECT, Stream, steps
-from .engine import LayerRun, Moves
+from .engine import LayerRun
 from .exchanges import exchange
 from .machine import FlexMachine
 from .mesh import PART, Mesh
+from .moves import Moves
 from .segment_patterns import SegmentPatterns
 from .timeline import Mark
 from .wires import Load

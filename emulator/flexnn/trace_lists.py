@@ -24,9 +24,10 @@ from .addresses import (
     sram_layout,
 )
 from .dims import OF_DIMS, Dim
-from .engine import LayerRun, Moves, moves
+from .engine import LayerRun
 from .mask_sets import MaskSet, add_sets
 from .mesh_lists import MeshLists
+from .moves import Moves, moves
 from .segment_patterns import SegmentPatterns
 from .timeline import Mark
 from .transfers import transfers
