@@ -85,7 +85,9 @@ def refused(capsys, *arguments):
 def test_a_published_number_has_unit_and_source(name):
     number = published(name)
     assert number.value > 0 and number.unit
-    assert re.match("published, (.*(Table|Figure|section) [0-9]|summary of|slides of)|derived", number.source)
+    assert re.match(
+        "published, (.*(Table|Figure|section) [0-9]|summary of|slides of)|derived", number.source
+    )
 
 
 @pytest.mark.parametrize("network", table4.NETWORKS)
