@@ -42,7 +42,7 @@ REFERENCE = "row"
 TITLES = {
     "same": f"every dataflow with {RF_BYTES} bytes a PE and {BUFFER_BYTES // 1024} KB of buffer",
     "split": "the others without reuse in register files: 12 bytes a PE, "
-    f"{split().sram.bytes / 1024:.0f} KB of buffer; RS as above",
+    f"{split().sram.bytes / 1024:.0f} KB of buffer; RS as before",
 }
 """Set-ups in words."""
 
@@ -209,6 +209,9 @@ def _notes(whole: Sequence[dict[str, Any]], layers: Sequence[dict[str, Any]]) ->
         "any blocks and partitions are theirs: with large register files they reuse all three "
         "tensors there, as RS does, and are the same descriptor where one tile has few blocks. The "
         "published WS, OS and NLR reuse one tensor, or none, in the PEs",
+        "split: a PE holds one activation, one weight and one psum, so the four are nearly alike; "
+        "that they lie in the published range does not make each the design that was published. "
+        "This machine writes every operand into a register file, also where it is used once",
     ]
     return notes + _causes(whole)
 

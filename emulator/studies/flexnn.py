@@ -9,7 +9,7 @@ from typing import Any
 from .flexnn_dataflows import RIGID_FLOWS, Case, Total, cases, layer_row, totals
 from .flexnn_figure import draw
 from .flexnn_runs import DATAFLOWS, KEEP, MACHINE, NETWORKS, OBJECTIVES, RIGID, TABLE, job, jobs
-from .flexnn_speed import Speed, lost_sheet, row, speed_sheet, speeds
+from .flexnn_speed import Speed, barrier_notes, lost_sheet, row, speed_sheet, speeds
 from .flexnn_tables import (
     cycles_sheet,
     law_notes,
@@ -36,8 +36,8 @@ CHOSEN = (
 SPEED_CHOSEN = (
     "speed-ups: on each variant of the machine the search is for cycles, anew, and the least of "
     f"the {KEEP} best estimates' counts is taken (fixed dataflows' beside them are not counted); a "
-    "variant may skip less where it pays. no slot lost: multiplications of dense over those of two "
-    "non-zeros"
+    "variant may skip less where it pays. Cycles are those of the runs, with ofmaps compressed. "
+    "no slot lost: multiplications of dense over those of two non-zeros"
 )
 LOOSE = (
     "the restrictions say what order the rounds of an SRAM tile have, and not how tiles follow one "
@@ -123,7 +123,7 @@ def _notes(found: Sequence[Case], sums: Sequence[Total], times: Sequence[Speed])
             CHOSEN,
         ]
     if times:
-        notes.append(SPEED_CHOSEN)
+        notes += [SPEED_CHOSEN, *barrier_notes(times)]
     return notes
 
 
