@@ -33,9 +33,7 @@ def test_run_tells_what_the_trace_holds(capsys, tmp_path):
     code, out, err = ended(capsys, "run", "digits", "--frames", "2", "--trace", path)
     with firemesh.open_trace(path) as trace:
         n = sum(int(row["count"]) for row in trace.counters() if "noc" not in row["memory"])
-        assert trace.attribute("command") == (
-            "firemesh run digits --frames 2"
-        )
+        assert trace.attribute("command") == ("firemesh run digits --frames 2")
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == f"trace: {n:,} accesses in {path.stat().st_size:,} bytes, {path}"
 

@@ -14,6 +14,7 @@ from .engine import LayerRun, run_layer
 from .estimate import Densities
 from .machine import FlexMachine
 from .plan import Search
+from .rounds import Loops
 from .scheduler import Candidate, candidates_for, search
 
 
@@ -101,6 +102,9 @@ def counted(
 ) -> list[Counted]:
     """Return candidates with the engine's counts, in the order of `candidates`.
 
+    A round loads something, which takes a cycle. So where only cycles matter, a candidate with more
+    rounds than another's cycles is left out uncounted: no local reuse has a round for each window.
+
     The ofmap counts as dense here: which outputs are zero does not depend on the descriptor, and
     costs every one the same share of its last DRAM writes.
 
@@ -115,9 +119,12 @@ def counted(
     tick : callable
         Called now and then; may raise to end the search.
     """
-    found = []
+    found: list[Counted] = []
+    only_cycles = wanted.objective == "cycles" and not wanted.beside
     for candidate in candidates(layer, machine, densities(x, weight), wanted):
         cut = Cut(candidate.descriptor, layer)
+        if only_cycles and found and Loops(cut).n_rounds > min(one.cycles for one in found):
+            continue
         run = run_layer(cut, machine, x, weight, tick=tick)
         of_flows = dataflows_of(cut, machine.array.lanes)
         pj = array_energy(run, machine)
