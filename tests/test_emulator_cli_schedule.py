@@ -67,7 +67,8 @@ def test_a_search_tells_each_layer_and_writes_what_a_run_reads(capsys, tmp_path)
     path = tmp_path / "found.yaml"
     out = printed(capsys, "search", "digits", "--out", str(path), "--objective", "energy")
     lines = out.splitlines()
-    assert lines[0].split()[:4] == ["layer", "cycles", "energy_pj", "utilisation"]
+    wanted = ["layer", "cycles", "energy", "util.", "schedule", "tiles", "rounds", "seen", "pruned"]
+    assert lines[0].split()[:9] == wanted
     assert [line.split()[0] for line in lines[1:]] == LAYERS
     network, found = firemesh.load("digits"), read_schedule(path)
     assert list(found) == LAYERS
@@ -78,6 +79,18 @@ def test_a_search_tells_each_layer_and_writes_what_a_run_reads(capsys, tmp_path)
     assert printed(capsys, "check", str(path), "digits").splitlines() == [
         f"{path}: {name}: legal" for name in LAYERS
     ]
+
+
+def test_the_engine_counts_candidates_beside_their_estimates(capsys, tmp_path):
+    path = tmp_path / "counted.yaml"
+    arguments = ("digits", "--layer", "conv2", "--keep", "2", "--count", "--json")
+    rows = json.loads(printed(capsys, "search", *arguments, "--out", str(path)))
+    assert {row["layer"] for row in rows} == {"conv2"} and len(rows) > 2
+    cycles = [int(row["counted"].replace(",", "")) for row in rows]
+    taken = [row["candidate"].startswith("*") for row in rows]
+    assert taken.count(True) == 1 and cycles[taken.index(True)] == min(cycles)
+    assert {"flexible", "row"} <= {row["origin"] for row in rows}
+    assert list(read_schedule(path)) == ["conv2"]
 
 
 def test_json_has_descriptors_estimates_candidates_and_counts(capsys):
