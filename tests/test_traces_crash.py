@@ -482,7 +482,7 @@ def test_a_file_that_may_not_grow_stops_a_run_with_a_sentence(
 def test_a_file_that_may_not_grow_stops_the_merge_with_a_sentence(
     ended, undisturbed, tmp_path, less
 ):
-    arguments = run_of(24)
+    arguments = run_of(48)  # so many that the trace is larger than the state
     whole = undisturbed(*arguments)
     unmerged(ended, tmp_path, arguments, commit=0.1)
     largest = len(whole[0]) - less
