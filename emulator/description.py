@@ -4,6 +4,7 @@ Every modelling choice is a field of a description. An unknown key is an error t
 known ones.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -77,7 +78,7 @@ class Noc(Part):
         return self
 
 
-class Description(Part):
+class Description(Part, ABC):
     """What every machine has, whichever mode it runs.
 
     Attributes
@@ -94,9 +95,9 @@ class Description(Part):
     sources: dict[str, str] = {}
 
     @property
+    @abstractmethod
     def n_units(self) -> int:
         """Units of a result and of a trace; unit 0 is storage."""
-        raise NotImplementedError
 
     @property
     def n_nodes(self) -> int:
@@ -109,9 +110,9 @@ class Description(Part):
         return self.n_units - 1
 
     @property
+    @abstractmethod
     def pe_multipliers(self) -> int:
         """Multipliers of a PE."""
-        raise NotImplementedError
 
     @property
     def multipliers(self) -> int:
@@ -119,14 +120,14 @@ class Description(Part):
         return self.n_pes * self.pe_multipliers
 
     @property
+    @abstractmethod
     def router_name(self) -> str:
         """The router's name; "bus" without routers."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def flit_bits(self) -> int:
         """Bits of what is counted as a flit."""
-        raise NotImplementedError
 
     def threshold_of(self, layer: str) -> int:
         """Return a layer's threshold: outputs of ReLU layers up to it do not fire."""

@@ -104,11 +104,12 @@ class Emulation(ABC):
     def _host_result(self, run: HostRun) -> LayerResult:
         """Return what a layer on the host unit came to."""
 
+    @abstractmethod
     def _saved(self) -> State:
         """Return what more a run needs to go on from here."""
-        return {}
 
-    def _restore(self, state: State) -> None:  # noqa: B027
+    @abstractmethod
+    def _restore(self, state: State) -> None:
         """Go to where `_saved` was."""
 
     def frames(
