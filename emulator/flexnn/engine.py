@@ -165,17 +165,7 @@ def run_layer(
         machine.sdn.round_overhead_cycles,
         int(machine.sram.ports == "shared"),
     )
-    n_rounds, n_domains = taken.shape
-    marks = np.zeros((n_rounds, len(Mark)), np.int64)
-    filled = np.zeros(len(found.cycles), np.int64)
-    waits = np.zeros((n_domains, len(Cause)), np.int64)
-    start = np.zeros((n_rounds if keeps_starts else 0, n_domains), np.int64)
-    cycles = int(
-        run_rounds(
-            course, marks, filled, np.zeros(int(of_block.max()) + 1, np.int64),
-            np.zeros(n_domains, np.int64), waits, start,
-        )
-    )  # fmt: skip
+    cycles, marks, filled, waits, start = _timed(course, keeps_starts)
     slots = counters.slots + waits[domain] * machine.array.lanes
     is_unused = ~layer.places.is_used
     slots[is_unused] = 0
@@ -198,6 +188,19 @@ def run_layer(
         each,
         domain,
     )
+
+
+def _timed(course: Course, keeps_starts: bool) -> tuple[int, Ints, Ints, Ints, Ints]:
+    """Return cycles, marks, filled, waits and starts; see `firemesh.emulator.flexnn.timeline`."""
+    n_rounds, n_domains = course.taken.shape
+    marks = np.zeros((n_rounds, len(Mark)), np.int64)
+    filled = np.zeros(len(course.job), np.int64)
+    waits = np.zeros((n_domains, len(Cause)), np.int64)
+    start = np.zeros((n_rounds if keeps_starts else 0, n_domains), np.int64)
+    spilled = np.zeros(int(course.of_block.max()) + 1, np.int64)
+    end = np.zeros(n_domains, np.int64)
+    cycles = run_rounds(course, marks, filled, spilled, end, waits, start)
+    return int(cycles), marks, filled, waits, start
 
 
 def shape_of(layer: Layer, domain: Ints) -> Shape:

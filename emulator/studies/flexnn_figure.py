@@ -52,7 +52,8 @@ def _paint(totals: Sequence[Total], speeds: Sequence[Speed], figure: "Figure") -
         fontsize=8,
     )
     _paint_speed(figure.add_subplot(grid[1, :]), speeds)
-    figure.suptitle(f"{MACHINE}: dataflows and two-sided sparsity (sizes assumed)", fontsize=10)
+    title = f"{MACHINE}: dataflows and two-sided sparsity (sizes assumed)"
+    figure.suptitle(f"{title}; *: with the partitions of an array built for it", fontsize=10)
 
 
 def _paint_energy(axes: "Axes", network: str, of_flow: dict[str, Total]) -> None:
