@@ -44,6 +44,7 @@ except KeyboardInterrupt:
     sys.exit(130)
 
 if TYPE_CHECKING:
+    from ..models.network import Network
     from .emulation import Emulation
     from .machine import AnyMachine
     from .recorder import Recorder
@@ -225,7 +226,7 @@ def run(
     """Run a network on a machine and print cycles, slots and energy."""
     from ..models.zoo import load
     from .inputs import find_frames, read_frames
-    from .machine import Machine, MachineError
+    from .machine import MachineError
     from .modes import mode_and_machine
     from .outputs import check_figure, check_outputs
 
@@ -239,15 +240,7 @@ def run(
     mode, found = mode_and_machine(mode, machine)
     described = _changed(_with_router(found, router), setting or [])
     searched = {"schedule": schedule, "objective": objective, "dataflow": dataflow, "keep": keep}
-    if isinstance(described, Machine):
-        for name, value in searched.items():
-            if value is not None:
-                raise MachineError(f"--{name}: is of mode flexnn; add --mode flexnn")
-    elif links is not None and described.sdn.kind == "bus":
-        raise MachineError(
-            f"--links: draws a mesh, {described.name} has buses; leave it out, or add "
-            "--set sdn.kind=mesh"
-        )
+    _check_mode(described, searched, links)
     taken = (machine or "", router or "", trace or "", schedule or "")
     check_outputs({"--links": links}, (model, *taken))
     check_figure("--links", links)
@@ -261,7 +254,7 @@ def run(
     if trace is None and any(recorded.values()):
         name = next(name for name, is_set in recorded.items() if is_set)
         raise MachineError(f"--{name}: is of a trace; add --trace FILE.h5")
-    emulation = make_emulation(network, described, **_search(searched))
+    emulation = make_emulation(network, described, **_search(searched, network))
     tally = Tally(emulation, mode)
     checked: dict[str, Any] = {"tensors_compared": 0, "differences": []} if check else {}
     failure: Exception | None = None
@@ -290,17 +283,34 @@ def run(
     _conclude(checked.get("differences", []), None if is_complete else result.frames, trace)
 
 
-def _search(given: dict[str, Any]) -> dict[str, Any]:
+def _check_mode(machine: "AnyMachine", searched: dict[str, Any], links: Path | None) -> None:
+    """Refuse options that the machine's mode, or network, does not have."""
+    from .machine import Machine, MachineError
+
+    if isinstance(machine, Machine):
+        for name, value in searched.items():
+            if value is not None:
+                raise MachineError(f"--{name}: is of mode flexnn; add --mode flexnn")
+    elif links is not None and machine.sdn.kind == "bus":
+        raise MachineError(
+            f"--links: draws a mesh, {machine.name} has buses; leave it out, or add "
+            "--set sdn.kind=mesh"
+        )
+
+
+def _search(given: dict[str, Any], network: "Network") -> dict[str, Any]:
     """Return schedule and search of mode flexnn, as far as they are given."""
     if all(value is None for value in given.values()):
         return {}
+    from ..models.network import Conv, Linear
     from .flexnn.plan import Search
     from .flexnn.schedule_file import read_schedule
 
-    path = given.pop("schedule")
-    options = {name: value for name, value in given.items() if value is not None}
+    path = given["schedule"]
+    options = {n: value for n, value in given.items() if value is not None and n != "schedule"}
+    layers = [layer.name for layer in network.layers if isinstance(layer, Conv | Linear)]
     return {
-        "schedule": None if path is None else read_schedule(path),
+        "schedule": None if path is None else read_schedule(path, layers),
         "search": Search(**options),
     }
 

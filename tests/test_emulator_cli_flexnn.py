@@ -80,6 +80,13 @@ def test_a_mistake_is_one_sentence(capsys, arguments, sentence):
     assert sentence in refused(capsys, "run", "digits", "--frames", "1", *arguments)
 
 
+def test_a_schedule_of_an_unknown_layer_is_told_by_file_and_layer(capsys, tmp_path):
+    text = "nope: {block: {IC: 8}, banks: {if: 1, fl: 1, of: 1}}\n"
+    (tmp_path / "mine.yaml").write_text(text, "utf-8")
+    arguments = ("run", "digits", "--mode", "flexnn", "--schedule", "mine.yaml")
+    assert refused(capsys, *arguments).startswith("mine.yaml: nope: is no layer with weights")
+
+
 def test_the_json_result_names_schedules_slots_and_energy(capsys):
     out = printed(capsys, "run", "digits", "--mode", "flexnn", "--frames", "1", "--json", *QUICK)
     result = json.loads(out)
