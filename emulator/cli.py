@@ -18,6 +18,7 @@ from .. import __version__
 try:
     import typer
 
+    from .cli_compare import compare
     from .cli_formats import formats
     from .cli_noc import noc
     from .cli_options import (
@@ -68,6 +69,7 @@ app.add_typer(traces, name="trace")
 app.add_typer(noc, name="noc")
 app.add_typer(schedules, name="schedule")
 app.command()(formats)
+app.command()(compare)
 app.command()(reproduce)
 
 
@@ -273,11 +275,11 @@ def run(
             more["trace"] = {"path": str(trace), "bytes": trace.stat().st_size}
         _print(result, more | checked, as_json, setting or [])
         if links:
-            from ..noc.topology import mesh
+            from .interconnect import topology
             from .noc_figures import draw_links
 
             title = f"{result.network}: {described.noc.router_name}, {described.noc.multicast}"
-            draw_links(links, mesh(*described.sides), result.link_flits, result.cycles, title)
+            draw_links(links, topology(described), result.link_flits, result.cycles, title)
     if failure:
         raise failure
     _conclude(checked.get("differences", []), None if is_complete else result.frames, trace)

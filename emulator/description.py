@@ -92,7 +92,23 @@ class Description(Part, ABC):
     clock_hz: int = Field(ge=1, le=10**12)
     energy: str = "mnf-table5"
     """Name of an energy table."""
+    noc: Noc = Field(default_factory=lambda: Noc.model_validate({}))
     sources: dict[str, str] = {}
+
+    @property
+    @abstractmethod
+    def sides(self) -> tuple[int, int]:
+        """Width and height of the mesh."""
+
+    @property
+    @abstractmethod
+    def has_storage_row(self) -> bool:
+        """Whether row 0 of the mesh holds storage, and else routers without a PE."""
+
+    @property
+    @abstractmethod
+    def storage_ports(self) -> int:
+        """Flits that storage takes from the mesh per cycle."""
 
     @property
     @abstractmethod

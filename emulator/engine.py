@@ -106,7 +106,7 @@ def is_full(q: Params, s: PeState, packets: Packets, out: Columns) -> bool:
     most = 0
     for node in range(n_nodes):
         most = max(most, out.received[node])
-    for p in range(n_nodes - 1):
+    for p in range(out.bursts.shape[1]):
         for kind in range(out.bursts.shape[0]):
             if out.bursts[kind, p] + q.most_rows >= out.burst_cycle.shape[2]:
                 return True

@@ -117,7 +117,10 @@ class EventLists:
             rest = address - MESSAGE_BYTES * self._pointer_of[of_event]
             if np.count_nonzero(np.diff(rest)) < len(rest) // 2:
                 address, run_step = rest, MESSAGE_BYTES
-        columns = {"base": address, "pattern": self._single(Memory.STORAGE, READ, MESSAGE_BYTES)}
+        columns = {
+            "base": address,
+            "pattern": self._single(self._machine.tensor_memory, READ, MESSAGE_BYTES),
+        }
         if not is_event[: len(address)].all():
             columns["of"] = np.flatnonzero(is_event)
         lists.add(

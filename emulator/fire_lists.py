@@ -15,7 +15,7 @@ from .machine import Machine
 from .mnf import WaveRun, fired_packets
 from .patterns import WRITE, Item, Patterns
 from .pe import BIAS_BYTES, MESSAGE_BYTES
-from .state import Burst, Kind, Memory
+from .state import Burst, Kind
 from .streams import NOC_EJECT, NOC_INJECT, Sources, Stream, constant, stall_rows, steps
 
 Ints = NDArray[np.int64]
@@ -145,7 +145,7 @@ class FireLists:
         address = np.empty(run.output.tensor.size, np.int64)
         address[run.output.flat] = run.output.address
         base = address[(k * height + y) * width + x]
-        pattern = self._patterns.single(Item(Memory.STORAGE, WRITE, MESSAGE_BYTES))
+        pattern = self._patterns.single(Item(self._machine.tensor_memory, WRITE, MESSAGE_BYTES))
         port = np.arange(len(cycle)) - np.searchsorted(cycle, cycle)
         if not port.any():
             rule, where = self._appended(base, k if self._order == "channel" else y)

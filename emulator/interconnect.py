@@ -1,41 +1,37 @@
 """The network of a machine."""
 
 from ..noc.network import Network
-from ..noc.topology import mesh
-from .description import Noc
-from .machine import Machine, MachineError
+from ..noc.topology import Graph, mesh, renumbered
+from .description import Description, MachineError
 
 
-def interconnect(machine: Machine) -> Network:
-    """Return the network of a machine of mode mnf, idle.
+def places(machine: Description) -> list[int]:
+    """Return where each node lies, as ``x + width*y``: storage, PE by PE, then bare routers."""
+    width, height = machine.sides
+    if not machine.has_storage_row:
+        return list(range(width * height))
+    return [0, *range(width, width * height), *range(1, width)]
+
+
+def topology(machine: Description) -> Graph:
+    """Return a machine's mesh: storage is node 0, PE ``p`` is node ``p + 1``, bare routers last."""
+    grid = mesh(*machine.sides)
+    return renumbered(grid, places(machine)) if machine.has_storage_row else grid
+
+
+def interconnect(machine: Description) -> Network:
+    """Return the network of a machine, idle.
 
     Raises
     ------
     MachineError
         When its router cannot go with the rest.
     """
-    return mesh_network(machine.name, machine.noc, machine.sides, machine.storage.ports)
-
-
-def mesh_network(name: str, noc: Noc, sides: tuple[int, int], ports: int) -> Network:
-    """Return a mesh of a machine's routers, idle.
-
-    Parameters
-    ----------
-    name : str
-        The machine's, for messages.
-    noc : Noc
-    sides : (int, int)
-        Width and height.
-    ports : int
-        Flits that node 0 is delivered per cycle, at most.
-
-    Raises
-    ------
-    MachineError
-        When the router cannot go with the rest.
-    """
+    noc = machine.noc
     try:
-        return Network(mesh(*sides), noc.router, noc.routing, noc.vcs, noc.buffer_flits, ports)
+        return Network(
+            topology(machine), noc.router, noc.routing, noc.vcs, noc.buffer_flits,
+            machine.storage_ports,
+        )  # fmt: skip
     except ValueError as error:
-        raise MachineError(f"{name}: noc.{error}") from None
+        raise MachineError(f"{machine.name}: noc.{error}") from None

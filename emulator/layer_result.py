@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..noc.iq_state import Stall
-from .activations import EVENT_BYTES
 from .description import Description
 from .energy import Activity
 from .host import HostRun
@@ -123,13 +122,29 @@ class LayerResult:
         return Activity(self.bytes.sum(axis=0), self.slots.sum(axis=0), int(self.link_flits.sum()))
 
 
-def of_host(run: HostRun, machine: Description) -> LayerResult:
-    """Return the result of a layer on the host unit, of one frame."""
+def of_host(
+    run: HostRun,
+    machine: Description,
+    memory: Memory,
+    accesses: tuple[int, int],
+    size: tuple[int, int],
+) -> LayerResult:
+    """Return the result of a layer on the host unit, of one frame.
+
+    Parameters
+    ----------
+    run : HostRun
+    machine : Description
+    memory : Memory
+        The one that it reads and writes.
+    accesses, size : (int, int)
+        Reads and writes, and their bytes.
+    """
     cycles = run.cycle1 - run.cycle0
     slots = np.zeros((machine.n_pes, len(Cause)), np.int64)
     slots[:, Cause.UNUSED] = cycles * machine.pe_multipliers
-    counts = np.zeros((machine.n_units, len(Memory), 2), np.int64)
-    counts[0, Memory.STORAGE] = run.accesses
+    counts, n_bytes = np.zeros((2, machine.n_units, len(Memory), 2), np.int64)
+    counts[0, memory], n_bytes[0, memory] = accesses, size
     return LayerResult(
         name=run.step.name,
         op=run.step.layer.op,
@@ -146,7 +161,7 @@ def of_host(run: HostRun, machine: Description) -> LayerResult:
         tile="",
         slots=slots,
         counts=counts,
-        bytes=counts * EVENT_BYTES,
+        bytes=n_bytes,
         link_flits=np.zeros((machine.n_nodes, 5), np.int64),
         sent_flits=np.zeros(machine.n_nodes, np.int64),
         stalls=np.zeros((machine.n_nodes, len(Stall)), np.int64),

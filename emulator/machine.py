@@ -22,9 +22,15 @@ from .description import (
     sentence,
 )
 from .flexnn.machine import FlexMachine
+from .state import Memory
 
 __all__ = ["Machine", "MachineError", "Mesh", "Noc", "Pe", "Storage", "machine", "mnf_machine",
            "parse", "parse_yaml", "preset_text", "presets", "read_yaml", "sentence"]  # fmt: skip
+
+
+TILES = ((3, 3), (2, 2), (4, 1), (1, 4), (3, 1), (1, 3), (1, 1))
+"""A x B kernel positions of a weight row. The MNF paper's nine modules take those of threes; those
+of twos and fours, chosen, are for machines whose modules are a power of two."""
 
 
 class Mesh(Part):
@@ -32,11 +38,19 @@ class Mesh(Part):
 
     width: int = Field(ge=1)
     height: int = Field(ge=1)
+    storage_row: bool = False
+    """Whether row 0 holds the storage PE and, on its other nodes, routers without a PE. Those are
+    numbered after the PEs."""
 
     @property
     def n_nodes(self) -> int:
         """Number of nodes."""
         return self.width * self.height
+
+    @property
+    def n_pes(self) -> int:
+        """Number of nodes with a PE."""
+        return self.width * (self.height - 1) if self.storage_row else self.n_nodes - 1
 
 
 class Pe(Part):
@@ -54,7 +68,7 @@ class Pe(Part):
     weights are packed and banks do not matter."""
     row_layout: Literal["tile", "linear"] = "tile"
     """Which kernel positions a weight row holds: a tile, or a run in raster order."""
-    tile: Literal["auto", "3x3", "3x1", "1x3", "1x1"] = "auto"
+    tile: Literal["auto", "3x3", "2x2", "4x1", "1x4", "3x1", "1x3", "1x1"] = "auto"
     event_fifo: int = Field(16, ge=1, le=65536)
     forward_fifo: int = Field(2, ge=1, le=65536)
     row_fifo: int = Field(4, ge=1, le=65536)
@@ -83,9 +97,7 @@ class Pe(Part):
     @property
     def tiles(self) -> tuple[tuple[int, int], ...]:
         """Tiles A x B that the modules can be split into."""
-        return tuple(
-            t for t in ((3, 3), (3, 1), (1, 3), (1, 1)) if self.modules % (t[0] * t[1]) == 0
-        )
+        return tuple(t for t in TILES if self.modules % (t[0] * t[1]) == 0)
 
     @model_validator(mode="after")
     def _check(self) -> "Pe":
@@ -124,6 +136,11 @@ class Storage(Part):
     event_order: Literal["row", "channel", "raster"] = "row"
     bytes: int | None = Field(None, ge=8, le=MAX_BYTES)
     """Capacity; unlimited (the peak is reported) when null."""
+    tensors: Literal["sram", "dram"] = "sram"
+    """Where event lists lie between layers. ``dram``: storage only passes events on, each of them
+    read from DRAM when it is sent and written there when it arrives."""
+    keeps_weights: bool = True
+    """Whether the weights of all layers stay in the PEs from frame to frame, where they fit."""
     ports: int = Field(1, ge=1, le=4)
     """Flits that storage takes per cycle. It offers one packet at a time, because a PE takes one
     flit per cycle. The mesh brings as many flits as its node has links."""
@@ -145,17 +162,17 @@ class Machine(Description):
     layer_thresholds: dict[str, Annotated[int, Field(ge=0, le=255)]] = {}
     """Thresholds of layers that have another one, by name."""
     mesh: Mesh
-    noc: Noc = Field(default_factory=lambda: Noc.model_validate({}))
     pe: Pe
     storage: Storage = Field(default_factory=lambda: Storage.model_validate({}))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        n = self.mesh.n_nodes
-        if not 2 <= n <= MAX_NODES:
+        mesh = self.mesh
+        if not 2 <= mesh.n_nodes <= MAX_NODES or not mesh.n_pes:
+            row = " beside a storage row" if mesh.storage_row else ""
             raise ValueError(
                 f"mesh: must have 2 to {MAX_NODES} nodes (one storage PE and at least one PE), "
-                f"got {self.mesh.width} x {self.mesh.height}"
+                f"got {mesh.width} x {mesh.height}{row}"
             )
         return self
 
@@ -164,9 +181,29 @@ class Machine(Description):
         return self.layer_thresholds.get(layer, self.threshold)
 
     @property
+    def tensor_memory(self) -> Memory:
+        """The memory that holds event lists."""
+        return Memory.DRAM if self.storage.tensors == "dram" else Memory.STORAGE
+
+    @property
     def n_units(self) -> int:
+        """Storage and the PEs."""
+        return 1 + self.mesh.n_pes
+
+    @property
+    def n_nodes(self) -> int:
         """Nodes of the mesh."""
         return self.mesh.n_nodes
+
+    @property
+    def has_storage_row(self) -> bool:
+        """Whether row 0 of the mesh holds storage, and else routers without a PE."""
+        return self.mesh.storage_row
+
+    @property
+    def storage_ports(self) -> int:
+        """Flits that storage takes from the mesh per cycle."""
+        return self.storage.ports
 
     @property
     def sides(self) -> tuple[int, int]:

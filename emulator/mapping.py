@@ -231,7 +231,7 @@ def candidates(shape: ConvShape, machine: Machine) -> list[Mapping]:
     """Return the layer's mapping with each tile that the machine allows, the best one first.
 
     With ``tile: auto`` the tile with the fewest `row_cycles`; among equals the larger, then the
-    first of 3x3, 3x1, 1x3, 1x1.
+    first of `firemesh.emulator.machine.TILES`.
     """
     pe = machine.pe
     if pe.row_layout == "linear":

@@ -284,6 +284,10 @@ class Layer:
             raise EngineError(f"layer {step.name}, cycle {at}: {SENTENCES[status]}")
         if loaded:
             _count_load(loaded, begin - cycle, plan, columns)
+        if machine.tensor_memory != Memory.STORAGE:
+            for counted in (columns.counts, columns.bytes):
+                counted[0, machine.tensor_memory] += counted[0, Memory.STORAGE]
+                counted[0, Memory.STORAGE] = 0
         return WaveRun(
             step,
             wave,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..models.network import Network
 from . import host, mnf
-from .activations import Activations, merged
+from .activations import EVENT_BYTES, Activations, merged
 from .checkpoint import State
 from .emulation import Emulation, Keep
 from .host import HostRun
@@ -88,4 +88,6 @@ class MnfEmulation(Emulation):
         return host.run_layer(self.plan, step, inputs, self._position.cycle)
 
     def _host_result(self, run: HostRun) -> LayerResult:
-        return of_host(run, self.plan.machine)
+        machine, (reads, writes) = self.plan.machine, run.accesses
+        size = EVENT_BYTES * reads, EVENT_BYTES * writes
+        return of_host(run, machine, machine.tensor_memory, run.accesses, size)

@@ -17,7 +17,6 @@ from .patterns import READ, WRITE, Item
 from .pe import MESSAGE_BYTES
 from .plan import Plan
 from .run_trace import Records
-from .state import Memory
 from .streams import NOC_EJECT, NOC_INJECT, Sources, Stream, steps
 from .trace_tables import TraceTables
 
@@ -60,7 +59,9 @@ class MnfTrace(TraceTables):
             (Stream.HOST_READ, READ, read, 0),
             (Stream.HOST_WRITE, WRITE, write, len(read)),
         ):
-            pattern = self.patterns.single(Item(Memory.STORAGE, op, MESSAGE_BYTES))
+            pattern = self.patterns.single(
+                Item(self._plan.machine.tensor_memory, op, MESSAGE_BYTES)
+            )
             lists.add(
                 stream, [0], len(address), Rule(least=1), {"base": address, "pattern": pattern},
                 steps(begin + np.arange(len(address)))[None],
@@ -70,22 +71,18 @@ class MnfTrace(TraceTables):
         """Count what goes through the network's doors into int64[2, units, memories, 2]."""
         if not isinstance(run, WaveRun):
             return
-        n_nodes = len(result.link_flits)
+        n_nodes, n_units = len(result.link_flits), len(result.counts)
         source, flits = run.packets.source, run.packets.flits
         counted[0, :, NOC_INJECT, WRITE] = np.bincount(source, minlength=n_nodes)
         counted[1, :, NOC_INJECT, WRITE] = np.bincount(source, flits, n_nodes)
-        counted[0, :, NOC_EJECT, READ] = run.columns.received
+        counted[0, :n_units, NOC_EJECT, READ] = run.columns.received
         if run.load:
             weights = run.load.packets
             counted[0, 0, NOC_INJECT, WRITE] += len(weights.source)
             counted[1, 0, NOC_INJECT, WRITE] += int(weights.flits.sum())
             pe = run.load.pe[weights.item]
-            counted[0, 1:, NOC_EJECT, READ] += np.bincount(pe, minlength=n_nodes - 1)
+            counted[0, 1:n_units, NOC_EJECT, READ] += np.bincount(pe, minlength=n_units - 1)
         counted[1, :, NOC_EJECT, READ] = result.link_flits[:, LOCAL]
-
-    def by_unit(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return values of nodes as they are: nodes are units."""
-        return values
 
     def flits(self, result: LayerResult) -> NDArray[np.int64]:
         """Return int64[links]: flits over each link."""

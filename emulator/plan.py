@@ -40,9 +40,9 @@ class Plan:
     machine : Machine
     steps : tuple of MnfStep or HostStep
     regions : dict
-        First byte in storage of each stored tensor.
+        First byte of each stored tensor in the memory that holds them; in DRAM behind the weights.
     storage_bytes : int
-        End of the highest region.
+        Bytes that the tensors need.
     load_cycles : int
         Cycles in which the weight rows come in before cycle 0, one flit per cycle; they are part
         of no frame, and neither is their energy. 0 where weights come in during the frame.
@@ -194,7 +194,7 @@ def _mnf_steps(mapped: list[_Mapped], machine: Machine) -> tuple[list[MnfStep], 
     for i, (m, rows) in enumerate(zip(mapped, counts, strict=True)):
         per_pe[i] = held_rows(m.mapping, rows, 0, m.mapping.most_groups).sum(axis=1)
     limit = machine.pe.weight_rows
-    fits = bool((per_pe.sum(axis=0) <= limit).all())
+    fits = machine.storage.keeps_weights and bool((per_pe.sum(axis=0) <= limit).all())
     rows_used, pointers, biases = np.zeros((3, machine.n_pes), np.int64)
     used = _Used(rows_used, pointers, biases)
     steps = []
@@ -235,11 +235,13 @@ def make_plan(network: Network, machine: Machine) -> Plan:
     ]
     regions, top = place(network, steps)
     limit = machine.storage.bytes
-    if limit is not None and top > limit:
+    if limit is not None and top > limit and machine.storage.tensors == "sram":
         raise MappingError(
             f"network {network.name}: its activations need {top} bytes of storage, "
             f"{machine.name} has {limit}; set storage.bytes to at least {top} or to null"
         )
+    if machine.storage.tensors == "dram":
+        regions = {name: used.dram + at for name, at in regions.items()}
     _check_thresholds(network, machine)
     loads = 0
     if all(step.residency is Residency.NETWORK for step in mnf_steps):

@@ -133,7 +133,7 @@ class Recorder:
         self._trace.doors(run, result, counted)
         self._counted.append(counted)
         self._slots.append(result.slots)
-        self._stalls.append(self._trace.by_unit(result.stalls))
+        self._stalls.append(result.stalls)
         self._flits.append(self._trace.flits(result))
 
     def _append_counters(self) -> None:

@@ -42,8 +42,5 @@ class RunTrace(Protocol):
     def doors(self, run: Any, result: LayerResult, counted: NDArray[Any]) -> None:
         """Count what goes through the network's doors into int64[2, units, memories, 2]."""
 
-    def by_unit(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return values of nodes in the order of the trace's units."""
-
     def flits(self, result: LayerResult) -> NDArray[np.int64]:
         """Return int64[links]: flits over each link."""

@@ -31,6 +31,9 @@ class Kind(IntEnum):
     FIRED = 2
     FIRED_END = 3
     WEIGHTS = 4
+    OPERANDS = 5
+    """Of mode flexnn, as the next one: what storage sends to VPEs."""
+    RESULTS = 6
 
 
 class Memory(IntEnum):

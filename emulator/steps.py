@@ -206,7 +206,7 @@ class AnyPlan(Protocol):
 
     @property
     def storage_bytes(self) -> int:
-        """End of the highest region."""
+        """Bytes that the stored tensors need."""
 
     @property
     def load_cycles(self) -> int:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..models.network import Layer, Network
 from ..noc.iq_state import Stall
-from ..noc.topology import mesh, neighbours
+from ..noc.topology import neighbours
 from ..traces.schema import NETWORK_MEMORIES, dtype_of, table
 from . import energy
 from .activations import volume
@@ -16,6 +16,7 @@ from .description import Description
 from .event_patterns import BlockRuns, EventPatterns
 from .fire import fire_order
 from .fire_patterns import FirePatterns
+from .interconnect import places, topology
 from .loading import packet_flits
 from .machine import Machine
 from .messages import flits_of
@@ -60,11 +61,11 @@ class TraceTables:
             if isinstance(step, MnfStep):
                 self._add(step)
         for op in (READ, WRITE):
-            self.patterns.single(Item(Memory.STORAGE, op, MESSAGE_BYTES))
+            self.patterns.single(Item(plan.machine.tensor_memory, op, MESSAGE_BYTES))
             self.patterns.single(Item(Memory.EVENT_FIFO, op, MESSAGE_BYTES))
         self.patterns.single(Item(Memory.POINTER, READ, POINTER_BYTES))
         self.periods = np.array(self.patterns.period, np.int64)
-        self.links = mesh_links(plan.machine.mesh.width, plan.machine.mesh.height)
+        self.links = mesh_links(plan.machine)
 
     def _add(self, step: MnfStep) -> None:
         machine, patterns = self._plan.machine, self.patterns
@@ -103,7 +104,7 @@ class TraceTables:
             for i in range(3)
         )
         tables = {
-            "units": _units(machine),
+            "units": units(machine, [f"pe{p + 1}" for p in range(machine.n_pes)]),
             "memories": _memories(machine, self._plan),
             "links": table(
                 "links",
@@ -289,14 +290,16 @@ def _host_fields(layer: Layer, network: Network) -> dict[str, Any]:
     }
 
 
-def _units(machine: Machine) -> NDArray[Any]:
-    nodes = np.arange(machine.mesh.n_nodes)
-    y, x = np.divmod(nodes, machine.mesh.width)
+def units(machine: Description, pes: Sequence[str]) -> NDArray[Any]:
+    """Return the table of units: storage, the PEs by name and, on the mesh, bare routers."""
+    routers = range(machine.n_nodes - machine.n_units)
+    n = machine.n_units + len(routers)
+    y, x = np.divmod(places(machine)[:n], machine.sides[0])
     return table(
         "units",
-        id=nodes,
-        name=["storage", *(f"pe{node}" for node in nodes[1:])],
-        kind=["storage", *("pe" for _ in nodes[1:])],
+        id=np.arange(n),
+        name=["storage", *pes, *(f"router{i + 1}" for i in routers)],
+        kind=["storage", *["pe"] * len(pes), *["router"] * len(routers)],
         x=x,
         y=y,
     )
@@ -332,6 +335,9 @@ def _memories(machine: Machine, plan: Plan) -> NDArray[Any]:
     ports = pe.multipliers if ideal else 1
     word = PSUM_BYTES * pe.lanes
     storage = machine.storage.bytes or plan.storage_bytes
+    dram, word_of_dram = plan.dram_bytes, pe.multipliers
+    if machine.tensor_memory == Memory.DRAM:
+        dram, word_of_dram = dram + plan.storage_bytes, max(word_of_dram, MESSAGE_BYTES)
     memories = {
         Memory.STORAGE: (
             "storage", storage, MESSAGE_BYTES, 1, storage, 1, machine.storage.ports,
@@ -345,15 +351,15 @@ def _memories(machine: Machine, plan: Plan) -> NDArray[Any]:
             ports, ports,
         ),
         Memory.BIAS: ("pe", used[Memory.BIAS], 4, 1, used[Memory.BIAS], 1, 1),
-        Memory.DRAM: ("storage", plan.dram_bytes, pe.multipliers, 1, plan.dram_bytes, 1, 1),
+        Memory.DRAM: ("storage", dram, word_of_dram, 1, dram, 1, machine.storage.ports),
     }  # fmt: skip
     door = ("node", 0, 0, 1, 0, machine.storage.ports, 1)
     return memory_table(machine, memories, (DOORS[0], door))
 
 
-def mesh_links(width: int, height: int) -> NDArray[np.int64]:
+def mesh_links(machine: Description) -> NDArray[np.int64]:
     """Return int64[n, 3]: node, output port and node behind it; the local port delivers."""
-    behind = neighbours(mesh(width, height))
+    behind = neighbours(topology(machine))
     nodes = np.arange(len(behind))
     behind = np.concatenate([behind, nodes[:, None]], axis=1)
     node, port = np.nonzero(behind >= 0)

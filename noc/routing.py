@@ -56,7 +56,7 @@ def west_first(graph: Graph) -> Table:
     )
     ports = np.where(x == 1 << WEST, x, x | y)
     ports[ports == 0] = 1 << LOCAL
-    return Table(_square(ports), np.zeros((1, 1), np.uint16), 1)
+    return Table(_square(ports, graph), np.zeros((1, 1), np.uint16), 1)
 
 
 def shortest(graph: Graph) -> Table:
@@ -266,8 +266,8 @@ def _dimension_order(graph: Graph, name: str) -> Table:
     ports, upper = (np.where(first[0] != 0, a, b) for a, b in zip(first, second, strict=True))
     ports[ports == 0] = 1 << LOCAL
     if not (is_ring(graph, width) or is_ring(graph, height)):
-        return Table(_square(ports), np.zeros((1, 1), np.uint16), 1)
-    return Table(_square(ports), _square(upper), 2)
+        return Table(_square(ports, graph), np.zeros((1, 1), np.uint16), 1)
+    return Table(_square(ports, graph), _square(upper, graph), 2)
 
 
 def _line(side: int, plus: int, is_closed: bool) -> list[NDArray[np.uint16]]:
@@ -297,7 +297,11 @@ def _line(side: int, plus: int, is_closed: bool) -> list[NDArray[np.uint16]]:
     return [ports.astype(np.uint16), np.where(crosses, 0, ports).astype(np.uint16)]
 
 
-def _square(ports: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Return uint16[n, n] of [height, width, height, width]."""
-    n = ports.shape[0] * ports.shape[1]
-    return np.ascontiguousarray(ports.reshape(n, n))
+def _square(ports: NDArray[np.uint16], graph: Graph) -> NDArray[np.uint16]:
+    """Return uint16[n, n], by the graph's nodes, of [height, width, height, width]."""
+    n, width = ports.shape[0] * ports.shape[1], ports.shape[1]
+    square = ports.reshape(n, n)
+    at = [graph.nodes[node]["x"] + width * graph.nodes[node]["y"] for node in range(n)]
+    if at != list(range(n)):
+        square = square[np.ix_(at, at)]
+    return np.ascontiguousarray(square)

@@ -1,10 +1,11 @@
 """Topologies as networkx graphs, and the tables of links that routers read.
 
-Node ``x + width*y`` of a mesh or torus lies at (x, y). Every edge has a ``port``, the output port
-of its source, and an ``entry``, the input port of its target. The port to the node itself comes
-after those to neighbours: its number is the graph's ``radix``.
+Node ``x + width*y`` of a mesh or torus lies at (x, y), unless it is `renumbered`. Every edge has a
+``port``, the output port of its source, and an ``entry``, the input port of its target. The port to
+the node itself comes after those to neighbours: its number is the graph's ``radix``.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import networkx as nx
@@ -67,6 +68,22 @@ def torus(width: int, height: int) -> Graph:
         When a side is below 1 or there are more than ``MAX_NODES`` nodes.
     """
     return _grid("torus", width, height)
+
+
+def renumbered(graph: Graph, order: Sequence[int]) -> Graph:
+    """Return a mesh or torus whose nodes are numbered otherwise; positions and links stay.
+
+    Parameters
+    ----------
+    graph : networkx.DiGraph
+    order : sequence of int
+        Each node of the graph once, in the order of the new numbers.
+    """
+    number = {node: new for new, node in enumerate(order)}
+    found: Graph = nx.DiGraph(**graph.graph)
+    found.add_nodes_from((number[node], graph.nodes[node]) for node in order)
+    found.add_edges_from((number[a], number[b], link) for a, b, link in graph.edges(data=True))
+    return found
 
 
 def is_ring(graph: Graph, side: int) -> bool:

@@ -14,16 +14,18 @@ from oracle_flexnn_ranges import TENSORS, has_work, over, points
 from firemesh.noc.network import Network
 from firemesh.noc.packet_trace import PacketTrace
 from firemesh.noc.simulate import replay
-from firemesh.noc.topology import mesh
+from firemesh.noc.topology import mesh, renumbered
 
 STORAGE = 0
 
 
-def node_of(v: int, machine: dict) -> int:
-    """Return the node of a VPE, at (column, row + 1)."""
-    columns = machine["array"]["columns"]
-    row, column = divmod(v, columns)
-    return column + columns * (row + 1)
+def place_of(node: int, machine: dict) -> int:
+    """Return where a node lies, as x + columns * y: storage, VPEs row by row, then bare routers."""
+    columns, rows = machine["array"]["columns"], machine["array"]["rows"]
+    if node > columns * rows:
+        return node - columns * rows
+    row, column = divmod(node - 1, columns)
+    return column + columns * (row + 1) if node else 0
 
 
 def elements(layer, tensor: str, ranges: dict) -> frozenset:
@@ -49,7 +51,7 @@ def loads(layer, mapping, this, machine: dict, used) -> list[tuple[int, tuple, i
             if not has_work(ranges) or (tensor == "psums" and not mapping.holds_results(v)):
                 continue
             box = elements(layer, tensor, ranges)
-            wanted.setdefault(box, []).append(node_of(v, machine))
+            wanted.setdefault(box, []).append(v + 1)
             size[box] = layer.box_bytes(tensor, ranges)
         found += [(STORAGE, tuple(nodes), size[box]) for box, nodes in wanted.items() if size[box]]
     return found
@@ -61,7 +63,7 @@ def drains(mapping, this, machine: dict, used, is_final: bool) -> list[tuple[int
     for v in used:
         m = points(mapping.vpe_ranges(this, v))
         if mapping.holds_results(v) and m:
-            found.append((node_of(v, machine), (STORAGE,), m if is_final else 4 * m))
+            found.append((v + 1, (STORAGE,), m if is_final else 4 * m))
     return found
 
 
@@ -87,8 +89,10 @@ def packets(messages, machine: dict) -> list[tuple[int, tuple, int]]:
 def network(machine: dict) -> Network:
     """Return the network, new."""
     array, noc = machine["array"], machine["noc"]
+    grid = mesh(array["columns"], array["rows"] + 1)
+    order = sorted(grid, key=[place_of(node, machine) for node in grid].index)
     return Network(
-        mesh(array["columns"], array["rows"] + 1), noc["router"], "xy", noc["vcs"],
+        renumbered(grid, order), noc["router"], "xy", noc["vcs"],
         noc["buffer_flits"], machine["sdn"]["storage_ports"],
     )  # fmt: skip
 

@@ -101,8 +101,7 @@ def test_flits_in_are_flits_delivered_and_loads_take_at_least_those_of_storage(s
         assert done.loads[r, Load.DRAIN] * ports >= found.drain.flits.sum()
     assert np.array_equal(done.traffic.link_flits[:, 4], delivered)
     assert np.array_equal(done.traffic.sent_flits, sent)
-    columns = layer.machine.array.columns
-    assert not done.traffic.link_flits[1:columns, 4].any()  # nobody there
+    assert not done.traffic.link_flits[layer.machine.n_units :, 4].any()  # nobody there
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -121,7 +120,7 @@ def test_every_vpe_is_sent_the_bytes_of_each_of_its_boxes_once(seed):
             for tensor, size in zip(("IF", "FL", "psums"), loads, strict=True):
                 is_wanted = tensor != "psums" or mapping.holds_results(v)
                 if size and has_work(ranges) and is_wanted:
-                    wanted[messages.node_of(v, tree)] += theirs.box_bytes(tensor, ranges)
+                    wanted[v + 1] += theirs.box_bytes(tensor, ranges)
         taken = Counter()
         for row in found.loaded:
             taken[int(row["dst"])] += int(row["size"])
@@ -161,6 +160,10 @@ def test_the_exchange_of_a_round_is_the_same_alone(seed):
             assert np.array_equal(alone.drained, found.drained)
 
 
+def targets_of(nodes, tree):
+    return tuple(messages.place_of(node, tree) for node in nodes)
+
+
 @pytest.mark.parametrize("seed", range(15))
 @pytest.mark.parametrize("multicast", ["tree", "unicast"])
 def test_rounds_take_as_long_as_in_the_oracle_of_the_routers(seed, multicast):
@@ -177,7 +180,11 @@ def test_rounds_take_as_long_as_in_the_oracle_of_the_routers(seed, multicast):
         for trace, rows in ((found.load, found.loaded), (found.drain, found.drained)):
             order = np.argsort(trace.source, kind="stable")
             columns = (trace.source[order], trace.destinations[order], trace.flits[order])
-            slow.run([(0, int(s), trace.sets[g], int(n)) for s, g, n in zip(*columns, strict=True)])
+            packets = [
+                (0, messages.place_of(source, tree), targets_of(trace.sets[group], tree), flits)
+                for source, group, flits in zip(*(c.tolist() for c in columns), strict=True)
+            ]
+            slow.run(packets)
             assert slow.cycles == (rows["t_ej_tail"].max() + 1 if len(rows) else 0)
 
 
@@ -207,11 +214,12 @@ def test_a_box_that_several_columns_want_is_sent_once_along_a_tree():
     flex = FlexMachine.parse(tree, "small")
     done = run_layer(cut, flex, x.astype(np.int16), w.astype(np.int16))
     # one flit of IF to four VPEs, one of FL to each: storage sends 5, and takes 4
-    assert done.traffic.sent_flits.tolist() == [5, 0, 0, 0, 1, 1, 1, 1]
-    assert done.traffic.link_flits[:, 4].tolist() == [4, 0, 0, 0, 2, 2, 2, 2]
+    assert done.traffic.sent_flits.tolist() == [5, 1, 1, 1, 1, 0, 0, 0]
+    assert done.traffic.link_flits[:, 4].tolist() == [4, 2, 2, 2, 2, 0, 0, 0]
     # along row 0 the multicast passes each link once; the others go to x = 1, 2, 3
-    assert done.traffic.link_flits[:4, 0].tolist() == [1 + 3, 1 + 2, 1 + 1, 0]
-    assert done.traffic.link_flits[:4, 2].tolist() == [2, 2, 2, 2]
+    row = [0, 5, 6, 7]  # storage, and the routers without a VPE
+    assert done.traffic.link_flits[row, 0].tolist() == [1 + 3, 1 + 2, 1 + 1, 0]
+    assert done.traffic.link_flits[row, 2].tolist() == [2, 2, 2, 2]
 
 
 def test_a_row_that_two_output_rows_want_through_two_kernel_rows_is_sent_once():
@@ -226,9 +234,9 @@ def test_a_row_that_two_output_rows_want_through_two_kernel_rows_is_sent_once():
     flex = FlexMachine.parse(tree, "small")
     layer = prepare(cut, flex, x.astype(np.int16), w.astype(np.int16))
     sent = packets_of(layer, 0).load
-    # VPEs (fy, oy) = (0, 0), (0, 1), (1, 0), (1, 1) are nodes 2 to 5 and want rows 0, 1, 1, 2;
+    # VPEs (fy, oy) = (0, 0), (0, 1), (1, 0), (1, 1) are nodes 1 to 4 and want rows 0, 1, 1, 2;
     # kernel rows go along the rows of the array
-    want = [(2,), (3, 4), (5,), (2, 3), (4, 5)]
+    want = [(1,), (2, 3), (4,), (1, 2), (3, 4)]
     assert [sent.sets[group] for group in sent.destinations] == want
 
 

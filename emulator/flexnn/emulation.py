@@ -133,13 +133,9 @@ class FlexEmulation(Emulation):
         return -(-tensor_bytes(part, machine) // machine.dram.bytes_per_cycle)
 
     def _host_result(self, run: HostRun) -> LayerResult:
-        result = of_host(run, self.plan.machine)
-        counts, size = np.zeros_like(result.counts), np.zeros_like(result.bytes)
-        if not run.step.is_free:
-            for op, parts in enumerate((run.inputs, (run.output,))):
-                counts[0, Memory.DRAM, op] = sum(self._words(part) for part in parts)
-                size[0, Memory.DRAM, op] = sum(
-                    tensor_bytes(part, self.plan.machine) for part in parts
-                )
-        result.counts[:], result.bytes[:] = counts, size
-        return result
+        parts = (run.inputs, (run.output,))
+        words = [sum(self._words(part) for part in side) for side in parts]
+        size = [sum(tensor_bytes(part, self.plan.machine) for part in side) for side in parts]
+        return of_host(
+            run, self.plan.machine, Memory.DRAM, (words[0], words[1]), (size[0], size[1])
+        )

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from ...noc.profiles import PROFILES, SIMPLE
 from ...noc.topology import MAX_NODES
-from ..description import MAX_BYTES, Description, Noc, Part
+from ..description import MAX_BYTES, Description, Part
 from .dataflows import DATAFLOWS
 
 LaneMode = Literal["vxv", "mxm"]
@@ -110,8 +110,7 @@ class FlexMachine(Description):
     sdn: Sdn
     sparsity: SparsityLogic = Field(default_factory=lambda: SparsityLogic.model_validate({}))
     dram: Dram
-    noc: Noc = Field(default_factory=lambda: Noc.model_validate({}))
-    """Of ``sdn.kind: mesh``."""
+    """``noc`` is of ``sdn.kind: mesh``."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -143,6 +142,16 @@ class FlexMachine(Description):
     def sides(self) -> tuple[int, int]:
         """Width and height of the mesh: a row with storage, then the rows of VPEs."""
         return self.array.columns, self.array.rows + 1
+
+    @property
+    def has_storage_row(self) -> bool:
+        """Row 0 of the mesh holds storage, and else routers without a VPE."""
+        return True
+
+    @property
+    def storage_ports(self) -> int:
+        """Flits that storage takes from the mesh per cycle."""
+        return self.sdn.storage_ports
 
     @property
     def n_nodes(self) -> int:

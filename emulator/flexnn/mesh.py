@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...noc.iq_state import Stall
-from ...noc.network import Network
 from ...noc.packet_trace import PacketTrace, single_sets
 from ...noc.simulate import Simulation, in_order
-from ..interconnect import mesh_network
+from ..interconnect import interconnect
 from .boxes import boxes
-from .machine import FlexMachine
 
 if TYPE_CHECKING:
     from .moves import Layer, Moves
@@ -111,7 +109,7 @@ class Mesh:
 
     def __init__(self, layer: "Layer") -> None:
         self._layer, self._machine = layer, layer.machine
-        self.network = network(layer.machine)
+        self.network = interconnect(layer.machine)
         n = self.network.n_nodes
         self.traffic = no_traffic(n)
         self.sets = {members: number for number, members in enumerate(single_sets(n))}
@@ -172,7 +170,7 @@ class Mesh:
         """Return the boxes of a round: int32[3, v] as of `firemesh.emulator.flexnn.boxes.share`."""
         tensor, first = np.nonzero(owner == np.arange(owner.shape[1]))
         target = [
-            self._number(np.flatnonzero(owner[t] == v) + self._machine.array.columns)
+            self._number(np.flatnonzero(owner[t] == v) + 1)
             for t, v in zip(tensor, first, strict=True)
         ]
         return _Pattern(tensor, first, np.array(target, np.int32))
@@ -186,7 +184,7 @@ class Mesh:
 
     def _drains(self, given: Ints) -> Messages:
         vpe = np.flatnonzero(given)
-        source = (vpe + self._machine.array.columns).astype(np.int32)
+        source = (vpe + 1).astype(np.int32)
         return Messages(source, np.full(len(vpe), STORAGE_NODE, np.int32), self._flits(given[vpe]))
 
     def _flits(self, size: Ints) -> Ints:
@@ -237,14 +235,3 @@ class Mesh:
             sent.astype(np.int32),
             self.network.stalls().astype(np.int32),
         )
-
-
-def network(machine: FlexMachine) -> Network:
-    """Return the mesh of a machine, idle: storage's row, and a row for each of the VPEs'.
-
-    Raises
-    ------
-    MachineError
-        When its router cannot go with the rest.
-    """
-    return mesh_network(machine.name, machine.noc, machine.sides, machine.sdn.storage_ports)

@@ -14,10 +14,10 @@ from ...noc.packet_trace import PacketTrace
 from ...traces.lists import Lists, Rule
 from ...traces.schema import PACKET_SHIFT
 from ..patterns import READ, WRITE, Item
+from ..state import Kind
 from ..streams import NOC_EJECT, NOC_INJECT, Stream, steps
 from .engine import LayerRun
 from .exchanges import exchange
-from .machine import FlexMachine
 from .mesh import PART, Mesh
 from .moves import Moves
 from .segment_patterns import SegmentPatterns
@@ -25,18 +25,6 @@ from .timeline import Mark
 from .wires import Load
 
 Ints = NDArray[np.int64]
-OPERANDS, RESULTS = 0, 1
-KINDS = ("operands", "results")
-"""Kinds of packets: what storage sends to VPEs, and what they send back."""
-
-
-def unit_of_node(machine: FlexMachine) -> Ints:
-    """Return int64[n_nodes]: the unit of each node; routers without a VPE come after the VPEs."""
-    columns, n = machine.array.columns, machine.n_nodes
-    unit = np.arange(n) - columns + 1
-    unit[0] = 0
-    unit[1:columns] = machine.n_units + np.arange(columns - 1)
-    return unit
 
 
 @dataclass(frozen=True)
@@ -77,7 +65,6 @@ class MeshLists:
     def __init__(self, run: LayerRun, lists: Lists, patterns: SegmentPatterns) -> None:
         self._run, self._lists, self._patterns = run, lists, patterns
         self._mesh = Mesh(run.layer)
-        self._unit = unit_of_node(run.layer.machine)
         self.counted = np.zeros((run.layer.machine.n_nodes, 2), np.int64)
 
     def add(self, what: Moves) -> None:
@@ -113,14 +100,15 @@ class MeshLists:
         base = int(self.counted[0, 0])
         leader = self._lists.add(
             Stream.DISTRIBUTE, [0], len(sent.source), Rule(least=1, step=1),
-            {"kind": OPERANDS, "pattern": self._doors(NOC_INJECT, sent.flits), "base": base},
+            {"kind": int(Kind.OPERANDS), "pattern": self._doors(NOC_INJECT, sent.flits),
+             "base": base},
             steps(sent.created)[None],
         )  # fmt: skip
         order = np.lexsort((sent.cycle, sent.target))
         packet, cycle = sent.packet[order], sent.cycle[order]
         nodes, held = np.unique(sent.target, return_counts=True)
         self._lists.add_each(
-            Stream.ARRIVE, self._unit[nodes], held, Rule(step=1),
+            Stream.ARRIVE, nodes, held, Rule(step=1),
             {"of": packet, "base": base, "pattern": self._doors(NOC_EJECT, sent.flits[packet])},
             cycle - sent.created[packet], np.full(len(nodes), leader),
         )  # fmt: skip
@@ -136,10 +124,11 @@ class MeshLists:
         created = sent.created[order]
         slack = steps(created)
         slack[first] = created[first]
-        base = np.repeat(self._unit[nodes] << PACKET_SHIFT | self.counted[nodes, 0], held)
+        base = np.repeat(nodes << PACKET_SHIFT | self.counted[nodes, 0], held)
         leaders = self._lists.add_each(
-            Stream.GATHER, self._unit[nodes], held, Rule(least=1, step=1),
-            {"kind": RESULTS, "pattern": self._doors(NOC_INJECT, sent.flits[order]), "base": base},
+            Stream.GATHER, nodes, held, Rule(least=1, step=1),
+            {"kind": int(Kind.RESULTS), "pattern": self._doors(NOC_INJECT, sent.flits[order]),
+             "base": base},
             slack,
         )  # fmt: skip
         place = np.empty(len(order), np.int64)

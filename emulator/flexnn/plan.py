@@ -77,7 +77,7 @@ class FlexPlan:
     regions : dict
         First byte in DRAM of each stored tensor.
     storage_bytes : int
-        End of the highest region.
+        Bytes that the tensors need.
     search : Search
     load_cycles : int
         0: weights come from DRAM in each frame.

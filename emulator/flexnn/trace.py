@@ -17,11 +17,9 @@ from ..run_trace import Records
 from ..state import Memory
 from ..steps import HostStep
 from ..streams import NOC_EJECT, NOC_INJECT, Stream
-from ..trace_tables import DOORS, Ports, memory_table, mesh_links, named_tables
+from ..trace_tables import DOORS, Ports, memory_table, mesh_links, named_tables, units
 from .addresses import file_bytes
 from .dims import Dim
-from .machine import FlexMachine
-from .mesh_lists import KINDS, unit_of_node
 from .plan import FlexPlan, FlexStep
 from .run import FlexRun
 from .segment_patterns import SegmentPatterns
@@ -44,8 +42,7 @@ class FlexTrace:
         self._plan = plan
         machine = plan.machine
         self._is_mesh = machine.sdn.kind == "mesh"
-        self._unit = unit_of_node(machine) if self._is_mesh else np.arange(machine.n_units)
-        self._links = mesh_links(*machine.sides) if self._is_mesh else np.zeros((0, 3), np.int64)
+        self._links = mesh_links(machine) if self._is_mesh else np.zeros((0, 3), np.int64)
         self._packets = np.zeros((machine.n_nodes, 2), np.int64)
         self._steps = [
             step for step in plan.steps if isinstance(step, FlexStep) or not step.is_free
@@ -61,16 +58,17 @@ class FlexTrace:
 
     def tables(self, values: bool) -> dict[str, NDArray[Any]]:
         """Return the tables that all segments share; values are not recorded in this mode."""
+        machine, columns = self._plan.machine, self._plan.machine.array.columns
+        vpes = [f"vpe{v // columns}_{v % columns}" for v in range(machine.n_pes)]
         return {
-            "units": _units(self._plan.machine),
+            "units": units(machine, vpes),
             "memories": self._memories(),
             **named_tables(),
-            "kinds": table("kinds", id=np.arange(len(KINDS)), name=list(KINDS)),
             "links": table(
                 "links",
                 id=np.arange(len(self._links)),
-                source=self._unit[self._links[:, 0]],
-                target=self._unit[self._links[:, 2]],
+                source=self._links[:, 0],
+                target=self._links[:, 2],
             ),
             "layers": self._layers(),
             "patterns/first": np.zeros(1, "<u4"),
@@ -172,35 +170,12 @@ class FlexTrace:
     def doors(self, run: Any, result: LayerResult, counted: NDArray[Any]) -> None:
         """Count what goes through the network's doors; nothing on buses."""
         if self._is_mesh and isinstance(run, FlexRun):
-            unit = self._unit
-            counted[0, unit, NOC_INJECT, WRITE] = self._packets[:, 0]
-            counted[1, unit, NOC_INJECT, WRITE] = result.sent_flits
-            counted[0, unit, NOC_EJECT, READ] = self._packets[:, 1]
-            counted[1, unit, NOC_EJECT, READ] = result.link_flits[:, LOCAL]
-
-    def by_unit(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return values of nodes in the order of the trace's units."""
-        found = np.zeros_like(values)
-        found[self._unit] = values
-        return found
+            counted[0, :, NOC_INJECT, WRITE] = self._packets[:, 0]
+            counted[1, :, NOC_INJECT, WRITE] = result.sent_flits
+            counted[0, :, NOC_EJECT, READ] = self._packets[:, 1]
+            counted[1, :, NOC_EJECT, READ] = result.link_flits[:, LOCAL]
 
     def flits(self, result: LayerResult) -> NDArray[np.int64]:
         """Return int64[links]: flits over each link; none on buses."""
         found: NDArray[np.int64] = result.link_flits[self._links[:, 0], self._links[:, 1]]
         return found
-
-
-def _units(machine: FlexMachine) -> NDArray[Any]:
-    """Return storage above the array, its VPEs row by row and, on a mesh, the routers beside it."""
-    rows, columns = machine.array.rows, machine.array.columns
-    y, x = np.divmod(np.arange(rows * columns), columns)
-    routers = np.arange(1, columns if machine.sdn.kind == "mesh" else 1)
-    vpes = [f"vpe{i}_{j}" for i, j in zip(y, x, strict=True)]
-    return table(
-        "units",
-        id=np.arange(machine.n_units + len(routers)),
-        name=["storage", *vpes, *(f"router{j}" for j in routers)],
-        kind=["storage", *["pe"] * len(vpes), *["router"] * len(routers)],
-        x=np.concatenate([[0], x, routers]),
-        y=np.concatenate([[0], y + 1, np.zeros(len(routers), np.int64)]),
-    )
