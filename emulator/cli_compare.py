@@ -36,6 +36,8 @@ BY = {
     "cycles": ("cycles", "cycles a frame, * fewest", 1.0),
     "energy": ("energy_pj", "µJ a frame, * least", 1e-6),
 }
+OF_LAYERS = ("cycles", "layers")
+"""What notes are about that stand under the table of layers."""
 SMALLEST_SLOTS = 0.0005
 LEAST_WIDTH = 12
 NOTHING = "-"
@@ -130,20 +132,16 @@ def _show(found: "Comparison", page: "Console", by: str, n_layers: int | None) -
     )
     names = [run.name for run in found.runs]
     _print(page, "Totals", names, _totals(found))
-    _tell(page, [told for about, told in found.notes if about != "cycles"])
+    _tell(page, [told for about, told in found.notes if about not in OF_LAYERS])
     slots = [
         (cause.replace("_", " "), [Cell(_percent(part)) for part in parts])
         for cause, parts in found.rows("slots").items()
         if any(part and part > SMALLEST_SLOTS for part in parts)
     ]
     _print(page, "Multiplier slots, %", names, slots)
-    quantity, told, scale = BY[by]
-    rows = _layers(found, quantity, scale, n_layers)
-    _print(page, f"Layers, {told}", names, rows)
-    told_of = [told for about, told in found.notes if about == by]
-    if any(cell.value == NOTHING for _, cells in rows for cell in cells):
-        told_of.append("A dash: the run has no such layer; the one before it may do its work.")
-    _tell(page, told_of)
+    quantity, unit, scale = BY[by]
+    _print(page, f"Layers, {unit}", names, _layers(found, quantity, scale, n_layers))
+    _tell(page, [told for about, told in found.notes if about in (by, "layers")])
 
 
 def _tell(page: "Console", sentences: Sequence[str]) -> None:

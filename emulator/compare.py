@@ -21,6 +21,7 @@ RULES = {
     "too_short": "is without energies (keys that end in _pj)",
     "model_type": "must be a mapping",
     "dict_type": "must be a mapping",
+    "less_than": "must be a number that a run can have",
 }
 """What pydantic tells in its own words, by its type of an error."""
 MOST_FIELDS = 3
@@ -30,7 +31,7 @@ ABOUT = ("name", "summary", "sources")
 Values: TypeAlias = tuple[float | None, ...]
 """One for each run; None where a run has none."""
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-Amount = Annotated[float, Field(ge=0, lt=1e30)]
+Amount = Annotated[float, Field(ge=0, lt=1e30, allow_inf_nan=False)]
 
 
 class ComparisonError(MachineError):
@@ -353,6 +354,8 @@ def _notes(results: Sequence[_Result], names: Sequence[str]) -> Iterator[tuple[s
         yield "cycles", "Clocks differ: fewer cycles need not be less time; see frames/s."
     if len({result.frames for result in results}) > 1:
         yield "frames", "Numbers of frames differ: each run tells the mean of its own."
+    if len({frozenset(layer.name for layer in result.layers) for result in results}) > 1:
+        yield "layers", "Some runs lack layers (a dash): a pool may be part of the layer before it."
     for result, name in zip(results[1:], names[1:], strict=True):
         other = [one.machine.name for one in results].index(result.machine.name)
         changed = _changed(results[other].machine, result.machine)

@@ -36,6 +36,9 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+BUS = "bus"
+"""What machines without routers call theirs."""
+
 NAMED, DESCRIBED = "a name", "a description"
 
 
@@ -58,6 +61,9 @@ class Noc(Part):
     flit_bits: int = Field(64, ge=8, le=4096)
     multicast: Literal["tree", "chain", "unicast"] = "tree"
     event_format: Literal["full", "compact"] = "full"
+    starts_afresh: bool = False
+    """Whether the routers' arbiters begin each layer as if nothing had been sent before. Those of
+    mode flexnn always do."""
 
     @property
     def router_name(self) -> str:

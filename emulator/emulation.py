@@ -17,11 +17,12 @@ from .checkpoint import Position, State, position
 from .engine_error import EngineError
 from .host import HostRun
 from .layer_result import LayerResult
-from .steps import AnyPlan, HostStep
+from .steps import AnyPlan, AnyStep, HostStep
 
 if TYPE_CHECKING:
     from .recorder import Recorder
     from .run import Tally
+    from .run_trace import RunTrace
 
 Keep = Callable[[Any], None]
 
@@ -105,6 +106,10 @@ class Emulation(ABC):
         """Return what a layer on the host unit came to."""
 
     @abstractmethod
+    def run_trace(self, values: bool) -> "RunTrace":
+        """Return what the run adds to a trace; with ``values`` those of weights and events too."""
+
+    @abstractmethod
     def _saved(self) -> State:
         """Return what more a run needs to go on from here."""
 
@@ -148,7 +153,7 @@ class Emulation(ABC):
             position = self._position
             if position.step == 0:
                 position.frame, position.results = number, []
-                position.tensors, position.real = self._enter(inputs[number])
+                position.tensors, position.real = self.enter(inputs[number])
             if recorder and recorder.is_due:
                 recorder.commit(self._state(tally))
             frame = self._frame(progress or (lambda frame, layer: None), recorder, tally, keep_runs)
@@ -157,7 +162,7 @@ class Emulation(ABC):
         if recorder:
             recorder.finish(self._state(tally))
 
-    def _enter(
+    def enter(
         self, values: NDArray[Any]
     ) -> tuple[dict[str, Activations], dict[str, NDArray[np.float32]]]:
         """Return the network's input as stored tensor or as real numbers."""
@@ -196,10 +201,7 @@ class Emulation(ABC):
             tick = partial(progress, at.frame, step.name)
             tick()
             keep = runs.append if keeps else lambda run: None
-            if isinstance(step, HostStep):
-                self._run_host(step, recorder, keep)
-            else:
-                self._run_weighted(step, tick, recorder, keep, before_pool)
+            self.run_step(step, tick, recorder, keep, before_pool)
             at.step += 1
             tensors |= at.tensors
             self._forget()
@@ -213,6 +215,37 @@ class Emulation(ABC):
         at.frame += 1
         results = tuple(at.results)
         return Frame(at.frame - 1, tuple(runs), results, tensors, before_pool, outputs)
+
+    def stand_at(self, position: Position) -> None:
+        """Go on from a position; steps that are run change it."""
+        self._position = position
+
+    def run_step(
+        self,
+        step: AnyStep,
+        tick: Callable[[], None],
+        recorder: "Recorder | None",
+        keep: Keep,
+        before_pool: dict[str, NDArray[np.int16]],
+    ) -> None:
+        """Run a step; go on with position, tensors and results.
+
+        Parameters
+        ----------
+        step : AnyStep
+            Of the plan.
+        tick : callable
+            Called now and then; may raise to end the run.
+        recorder : Recorder or None
+        keep : callable
+            Takes what the step left behind.
+        before_pool : dict
+            Takes codes of tensors that are pooled as they are fired; see `Frame`.
+        """
+        if isinstance(step, HostStep):
+            self._run_host(step, recorder, keep)
+        else:
+            self._run_weighted(step, tick, recorder, keep, before_pool)
 
     def _run_host(self, step: HostStep, recorder: "Recorder | None", keep: Keep) -> None:
         """Run a layer on the host unit, or convert at the network's edge."""
@@ -236,7 +269,7 @@ class Emulation(ABC):
     def _forget(self) -> None:
         """Drop the tensors that no step to come reads."""
         at, network = self._position, self.plan.network
-        needed = {name for step in self.plan.steps[at.step :] for name in step.layer.inputs}
+        needed = {name for step in self.plan.steps[at.step :] for name in step.inputs}
         needed.update(network.outputs)
         at.tensors = {name: part for name, part in at.tensors.items() if name in needed}
         at.real = {name: part for name, part in at.real.items() if name in needed}

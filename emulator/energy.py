@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .description import Description, MachineError
-from .machine import Machine
+from .mnf_description import Machine
 from .slots import BUSY, IDLE
 from .state import Memory
 

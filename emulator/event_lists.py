@@ -10,8 +10,8 @@ from ..traces.lists import Lists, Rule
 from ..traces.schema import PACKET_SHIFT
 from .bursts import arrivals, event_rows
 from .event_patterns import EventPatterns
-from .machine import Machine
 from .mnf import WaveRun
+from .mnf_description import Machine
 from .patterns import READ, WRITE, Item, Patterns
 from .pe import MESSAGE_BYTES, POINTER_BYTES
 from .state import Event, Memory, Multicast

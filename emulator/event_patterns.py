@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoders.events import axis_reach
-from .machine import Machine
 from .mapping import Mapping
+from .mnf_description import Machine
 from .patterns import READ, WRITE, Item, Patterns, Runs
 from .pe import INDEX_BYTES, PSUM_BYTES
 from .rows import NO_SLOT, Rows

@@ -11,8 +11,8 @@ from ..traces.schema import PACKET_SHIFT
 from .activations import volume
 from .bursts import chunk_starts
 from .fire_patterns import FirePatterns
-from .machine import Machine
 from .mnf import WaveRun, fired_packets
+from .mnf_description import Machine
 from .patterns import WRITE, Item, Patterns
 from .pe import BIAS_BYTES, MESSAGE_BYTES
 from .state import Burst, Kind

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .fire import FireOrder
-from .machine import Machine, Pe
 from .mapping import Mapping
+from .mnf_description import Machine, Pe
 from .patterns import READ, WRITE, Item, Patterns, Runs
 from .pe import BIAS_BYTES, PSUM_BYTES
 from .state import Memory

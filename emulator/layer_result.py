@@ -21,7 +21,8 @@ class LayerResult:
     Parameters
     ----------
     name, op : str
-    mode : {"mnf", "flexnn", "host"}
+    mode : {"mnf", "flexnn", "host", "convert"}
+        Or a change of a tensor's form between layers of different modes.
     frames : int
     cycles : int
     waves : int
@@ -140,24 +141,50 @@ def of_host(
     accesses, size : (int, int)
         Reads and writes, and their bytes.
     """
-    cycles = run.cycle1 - run.cycle0
-    slots = np.zeros((machine.n_pes, len(Cause)), np.int64)
-    slots[:, Cause.UNUSED] = cycles * machine.pe_multipliers
     counts, n_bytes = np.zeros((2, machine.n_units, len(Memory), 2), np.int64)
     counts[0, memory], n_bytes[0, memory] = accesses, size
+    names = run.step.name, run.step.layer.op, "host"
+    inputs = sum(part.tensor.size for part in run.inputs)
+    numbers = run.cycle1 - run.cycle0, run.n_events, inputs, len(run.output.flat)
+    return without_pes(machine, names, numbers, counts, n_bytes)
+
+
+def without_pes(
+    machine: Description,
+    names: tuple[str, str, str],
+    numbers: tuple[int, int, int, int],
+    counts: NDArray[np.int64],
+    n_bytes: NDArray[np.int64],
+) -> LayerResult:
+    """Return the result of what is done while no PE works, of one frame.
+
+    Parameters
+    ----------
+    machine : Description
+    names : (str, str, str)
+        Name, op, mode.
+    numbers : (int, int, int, int)
+        Cycles, activations read that differ from the zero point, all that are read, those written
+        that differ.
+    counts, n_bytes : int64[n_units, memories, 2]
+        Reads and writes.
+    """
+    (name, op, mode), (cycles, active, inputs, fired) = names, numbers
+    slots = np.zeros((machine.n_pes, len(Cause)), np.int64)
+    slots[:, Cause.UNUSED] = cycles * machine.pe_multipliers
     return LayerResult(
-        name=run.step.name,
-        op=run.step.layer.op,
-        mode="host",
+        name=name,
+        op=op,
+        mode=mode,
         frames=1,
         cycles=cycles,
         waves=1,
-        events=run.n_events,
+        events=active,
         halo=0,
         repeated=0,
-        active=run.n_events,
-        inputs=sum(part.tensor.size for part in run.inputs),
-        fired=len(run.output.flat),
+        active=active,
+        inputs=inputs,
+        fired=fired,
         tile="",
         slots=slots,
         counts=counts,

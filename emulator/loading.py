@@ -10,8 +10,8 @@ from ..noc.kernel import outer_kernel
 from ..noc.network import Network, NetworkError
 from ..noc.router import SENTENCES, Packets, Ports, StepStatus, make_packets
 from .activations import Activations
-from .machine import Machine
 from .messages import STORAGE_NODE
+from .mnf_description import Machine
 from .plan import Plan
 from .rows import Rows
 from .state import Kind

@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from .machine import Machine, Pe
+from .mnf_description import Machine, Pe
 from .shape import ConvShape
 
 

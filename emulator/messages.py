@@ -9,8 +9,8 @@ from ..encoders import bits
 from ..encoders.events import conv_events
 from ..noc.network import Network
 from .activations import Activations
-from .machine import Machine
 from .mapping import Mapping
+from .mnf_description import Machine
 from .state import Event, I64x1
 from .waves import Range
 

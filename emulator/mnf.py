@@ -277,7 +277,8 @@ class Layer:
         s = state(wave, rows, machine, fire, begin, psum)
         columns = empty_columns(machine.n_pes, q.n_messages, q.n_messages + q.most_rows + 64)
         noc.ports.tx[:] = noc.ports.rx[:] = -1
-        noc.ports.ready[:] = np.concatenate([[1], la.is_active])
+        noc.ports.ready[:] = 0
+        noc.ports.ready[: machine.n_units] = np.concatenate([[1], la.is_active])
         packets, columns, status = _run_engine(noc, q, la, s, columns, tick)
         if status != EngineStatus.DONE:
             at = int(s.clock[Clock.CYCLE])

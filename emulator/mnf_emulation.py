@@ -14,14 +14,15 @@ from .emulation import Emulation, Keep
 from .host import HostRun
 from .interconnect import interconnect
 from .layer_result import LayerResult, of_host
-from .machine import Machine
 from .mnf import add_codes
+from .mnf_description import Machine
 from .plan import Plan, make_plan
 from .steps import HostStep, MnfStep
 from .wave_result import of_layer, of_wave
 
 if TYPE_CHECKING:
     from .recorder import Recorder
+    from .run_trace import RunTrace
 
 NOC = "noc/"
 
@@ -33,6 +34,8 @@ class MnfEmulation(Emulation):
     ----------
     network : Network
     machine : Machine
+    plan : Plan, optional
+        Of the network on the machine; made by default.
 
     Raises
     ------
@@ -44,9 +47,16 @@ class MnfEmulation(Emulation):
 
     plan: Plan
 
-    def __init__(self, network: Network, machine: Machine) -> None:
-        super().__init__(make_plan(network, machine))
+    def __init__(self, network: Network, machine: Machine, plan: Plan | None = None) -> None:
+        super().__init__(make_plan(network, machine) if plan is None else plan)
         self._noc = interconnect(machine)
+        self._fresh = self._noc.saved() if machine.noc.starts_afresh else None
+
+    def run_trace(self, values: bool) -> "RunTrace":
+        """Return what the run adds to a trace; with ``values`` those of weights and events too."""
+        from .mnf_trace import MnfTrace
+
+        return MnfTrace(self.plan, values)
 
     def _saved(self) -> State:
         return {f"{NOC}{name}": part for name, part in self._noc.saved().items()}
@@ -67,6 +77,8 @@ class MnfEmulation(Emulation):
         """Run a layer on the PEs, wave by wave."""
         at = self._position
         source = at.tensors[step.layer.inputs[0]]
+        if self._fresh is not None:
+            self._noc.restore(self._fresh)
         layer = mnf.Layer(self.plan, step, self._noc, source, at.cycle, at.taken)
         codes = np.zeros((step.shape.filters, *step.shape.window.ofmap), np.int16)
         results, outputs = [], []

@@ -1,5 +1,6 @@
 """The trace of a run of mode mnf: what waves and the host unit add to it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,8 @@ from .trace_tables import TraceTables
 class MnfTrace(TraceTables):
     """What a run of mode mnf adds to its trace; see `firemesh.emulator.recorder.RunTrace`."""
 
-    def __init__(self, plan: Plan, values: bool) -> None:
-        super().__init__(plan)
+    def __init__(self, plan: Plan, values: bool, number: Mapping[str, int] | None = None) -> None:
+        super().__init__(plan, number)
         self._values = values
 
     def add(self, run: WaveRun | HostRun, lists: Lists, records: Records) -> None:
@@ -83,8 +84,3 @@ class MnfTrace(TraceTables):
             pe = run.load.pe[weights.item]
             counted[0, 1:n_units, NOC_EJECT, READ] += np.bincount(pe, minlength=n_units - 1)
         counted[1, :, NOC_EJECT, READ] = result.link_flits[:, LOCAL]
-
-    def flits(self, result: LayerResult) -> NDArray[np.int64]:
-        """Return int64[links]: flits over each link."""
-        found: NDArray[np.int64] = result.link_flits[self.links[:, 0], self.links[:, 1]]
-        return found

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from ..models.network import Conv, Linear, MaxPool, Network
 from .activations import volume
-from .machine import Machine, MachineError
+from .description import MachineError
 from .mapping import Mapping, MappingError, candidates, least_pes
+from .mnf_description import Machine
 from .regions import place
 from .rows import row_counts
 from .shape import Pool, conv_shape, fused_pool, pool_window
@@ -187,7 +188,9 @@ def _step(
     return MnfStep(layer, mapped.pool, output, mapping, residency, tuple(blocks), tuple(waves))
 
 
-def _mnf_steps(mapped: list[_Mapped], machine: Machine) -> tuple[list[MnfStep], _Used]:
+def _mnf_steps(
+    mapped: list[_Mapped], machine: Machine, refused: dict[str, MappingError] | None
+) -> tuple[list[MnfStep], _Used]:
     """Cut the weighted layers into waves, and place their weights."""
     counts = [row_counts(m.mapping, m.layer, machine.pe.weights == "dense") for m in mapped]
     per_pe = np.zeros((len(mapped), machine.n_pes), np.int64)
@@ -201,8 +204,29 @@ def _mnf_steps(mapped: list[_Mapped], machine: Machine) -> tuple[list[MnfStep], 
     for m, rows, held in zip(mapped, counts, per_pe, strict=True):
         residency = Residency.LAYER if (held <= limit).all() else Residency.WAVE
         residency = Residency.NETWORK if fits else residency
-        steps.append(_step(m, rows, residency, machine, used))
+        try:
+            steps.append(_step(m, rows, residency, machine, used))
+        except MappingError as error:
+            if refused is None:
+                raise
+            refused[m.layer.name] = error
     return steps, used
+
+
+def _mapped_layers(
+    network: Network, machine: Machine, refused: dict[str, MappingError] | None
+) -> list[_Mapped]:
+    """Choose the tiles of all weighted layers."""
+    mapped = []
+    for layer in network.layers:
+        if isinstance(layer, Conv | Linear):
+            try:
+                mapped.append(_map(network, layer, machine))
+            except MappingError as error:
+                if refused is None:
+                    raise
+                refused[layer.name] = error
+    return mapped
 
 
 def _check_thresholds(network: Network, machine: Machine) -> None:
@@ -215,23 +239,30 @@ def _check_thresholds(network: Network, machine: Machine) -> None:
             )
 
 
-def make_plan(network: Network, machine: Machine) -> Plan:
+def make_plan(
+    network: Network, machine: Machine, refused: dict[str, MappingError] | None = None
+) -> Plan:
     """Map a network onto a machine.
+
+    Parameters
+    ----------
+    network : Network
+    machine : Machine
+    refused : dict, optional
+        Takes the weighted layers that do not fit, with the reason; the plan leaves them out.
 
     Raises
     ------
     MappingError
         When one ofmap row of a filter group, one channel's weights or the activations do not fit.
     """
-    weighted = [layer for layer in network.layers if isinstance(layer, Conv | Linear)]
-    mapped = [_map(network, layer, machine) for layer in weighted]
-    mnf_steps, used = _mnf_steps(mapped, machine)
+    mnf_steps, used = _mnf_steps(_mapped_layers(network, machine, refused), machine, refused)
     of_layer: dict[str, Step] = {step.name: step for step in mnf_steps}
-    fused = {m.pool.name for m in mapped if m.pool}
+    left_out = {step.pool.name for step in mnf_steps if step.pool} | set(refused or {})
     steps = [
         of_layer.get(layer.name, HostStep(layer, not network.tensors[layer.output].is_code))
         for layer in network.layers
-        if layer.name not in fused
+        if layer.name not in left_out
     ]
     regions, top = place(network, steps)
     limit = machine.storage.bytes

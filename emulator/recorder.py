@@ -11,11 +11,10 @@ from ..traces.errors import TraceError
 from ..traces.schema import dtype_of
 from ..traces.writer import TraceWriter
 from . import energy
+from .emulation import Emulation
 from .layer_result import LayerResult
-from .plan import Plan
-from .run_trace import RunTrace
 from .state import Memory
-from .steps import AnyPlan
+from .trace_tables import mesh_links
 
 State = dict[str, NDArray[Any]]
 MOST_CYCLES = 2**31 - 1
@@ -31,23 +30,12 @@ def _rows(dtype: np.dtype[Any], *columns: NDArray[Any]) -> NDArray[Any]:
     return rows
 
 
-def run_trace(plan: AnyPlan, values: bool) -> RunTrace:
-    """Return what a plan's mode adds to a trace."""
-    if isinstance(plan, Plan):
-        from .mnf_trace import MnfTrace
-
-        return MnfTrace(plan, values)
-    from .flexnn.trace import FlexTrace
-
-    return FlexTrace(plan)  # type: ignore[arg-type]
-
-
 class Recorder:
     """Writes the trace of an emulation.
 
     Parameters
     ----------
-    plan : Plan or FlexPlan
+    emulation : Emulation
     path : Path
     about : dict
         Attributes of the trace that tell the run: ``input_digest``, ``mode``, ``command``,
@@ -65,14 +53,14 @@ class Recorder:
 
     def __init__(
         self,
-        plan: AnyPlan,
+        emulation: Emulation,
         path: Path,
         about: dict[str, Any],
         values: bool = False,
         force: bool = False,
         resume: bool = False,
     ) -> None:
-        self._plan, self._values = plan, values
+        plan = emulation.plan
         machine, prices = plan.machine, energy.table(plan.machine.energy)
         attributes = {
             "program_version": __version__,
@@ -93,7 +81,7 @@ class Recorder:
         self.state: State = self._writer.state
         self._forget_counters()
         try:
-            self._trace = run_trace(plan, values)
+            self._trace, self._links = emulation.run_trace(values), mesh_links(machine)
             if not self._writer.is_resumed:
                 for name, rows in self._trace.tables(values).items():
                     self._writer.append(name, rows)
@@ -134,7 +122,7 @@ class Recorder:
         self._counted.append(counted)
         self._slots.append(result.slots)
         self._stalls.append(result.stalls)
-        self._flits.append(self._trace.flits(result))
+        self._flits.append(result.link_flits[self._links[:, 0], self._links[:, 1]])
 
     def _append_counters(self) -> None:
         """Append the counters of the segments since the last commit."""

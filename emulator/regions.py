@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from ..models.network import Network, Quantize, Reshape
 from .activations import EVENT_BYTES
-from .steps import AnyStep, HostStep
+from .steps import HostStep, LayerStep
 
 
-def lifetimes(network: Network, steps: Sequence[AnyStep]) -> dict[str, tuple[int, int]]:
+def lifetimes(network: Network, steps: Sequence[LayerStep]) -> dict[str, tuple[int, int]]:
     """Return the steps from which to which each stored tensor lies in storage.
 
     Inputs lie there before the first step, outputs until after the last; a tensor and its new
@@ -30,7 +30,7 @@ def lifetimes(network: Network, steps: Sequence[AnyStep]) -> dict[str, tuple[int
     return {name: (i, last.get(root(name), i)) for name, i in written.items() if name == root(name)}
 
 
-def place(network: Network, steps: Sequence[AnyStep]) -> tuple[dict[str, int], int]:
+def place(network: Network, steps: Sequence[LayerStep]) -> tuple[dict[str, int], int]:
     """Place tensors in storage, first fit, each for its lifetime."""
     regions: dict[str, int] = {}
     held: list[tuple[int, int, int]] = []

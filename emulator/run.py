@@ -202,7 +202,7 @@ def recording(
         "command": command,
         "frames": len(frames),
     }
-    recorder = Recorder(emulation.plan, Path(trace), about, **options)
+    recorder = Recorder(emulation, Path(trace), about, **options)
     try:
         yield recorder
     finally:

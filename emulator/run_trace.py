@@ -2,7 +2,6 @@
 
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..traces.lists import Lists
@@ -41,6 +40,3 @@ class RunTrace(Protocol):
 
     def doors(self, run: Any, result: LayerResult, counted: NDArray[Any]) -> None:
         """Count what goes through the network's doors into int64[2, units, memories, 2]."""
-
-    def flits(self, result: LayerResult) -> NDArray[np.int64]:
-        """Return int64[links]: flits over each link."""

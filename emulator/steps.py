@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..models.network import Conv, Layer, Linear, MaxPool, Network, Quantize, Reshape
 from .description import Description
-from .machine import Machine
 from .mapping import Mapping
+from .mnf_description import Machine
 from .rows import Rows, packed, weight_rows
 from .shape import ConvShape, weights
 from .waves import Range, Wave
@@ -113,6 +113,11 @@ class MnfStep:
         return self.layer.name
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors that are read."""
+        return self.layer.inputs
+
+    @property
     def shape(self) -> ConvShape:
         """The layer's shape, whole."""
         return self.mapping.shape
@@ -156,33 +161,51 @@ class HostStep:
         return self.layer.name
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors that are read."""
+        return self.layer.inputs
+
+    @property
     def output(self) -> str:
         """Tensor that is stored."""
         return self.layer.output
 
     @property
+    def is_alias(self) -> bool:
+        """Whether its output is its input in a new shape."""
+        return isinstance(self.layer, Reshape)
+
+    @property
     def is_free(self) -> bool:
         """Whether the step takes no cycles: a new shape, or a conversion at the network's edge."""
-        return self.is_real or isinstance(self.layer, Reshape | Quantize)
+        return self.is_real or self.is_alias or isinstance(self.layer, Quantize)
 
 
 Step = MnfStep | HostStep
 
 
 class AnyStep(Protocol):
-    """What is done for a layer, in either mode."""
-
-    @property
-    def layer(self) -> Layer:
-        """The layer."""
+    """What is done for a layer, in either mode, or between two."""
 
     @property
     def name(self) -> str:
-        """The layer's name."""
+        """The layer's name, or what else a result is told by."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors that are read."""
 
     @property
     def output(self) -> str:
         """Tensor that is stored."""
+
+
+class LayerStep(AnyStep, Protocol):
+    """What is done for a layer."""
+
+    @property
+    def layer(self) -> Layer:
+        """The layer."""
 
 
 class AnyPlan(Protocol):

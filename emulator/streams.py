@@ -53,6 +53,8 @@ class Stream(IntEnum):
     ARRIVE = 29
     GATHER = 30
     GATHERED = 31
+    CONVERT_READ = 32
+    CONVERT_WRITE = 33
 
 
 STREAMS = {
@@ -88,6 +90,8 @@ STREAMS = {
     Stream.ARRIVE: "packets of operands arrive at VPEs",
     Stream.GATHER: "packets of results that a VPE sends",
     Stream.GATHERED: "packets of results of a VPE arrive at storage",
+    Stream.CONVERT_READ: "a tensor that changes its form is read: events, or bytes from DRAM",
+    Stream.CONVERT_WRITE: "a tensor is written in its other form",
 }
 
 

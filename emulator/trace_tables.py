@@ -6,20 +6,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.network import Layer, Network
+from ..models.network import Network
 from ..noc.iq_state import Stall
 from ..noc.topology import neighbours
 from ..traces.schema import NETWORK_MEMORIES, dtype_of, table
 from . import energy
 from .activations import volume
-from .description import Description
+from .description import BUS, Description
 from .event_patterns import BlockRuns, EventPatterns
 from .fire import fire_order
 from .fire_patterns import FirePatterns
 from .interconnect import places, topology
 from .loading import packet_flits
-from .machine import Machine
 from .messages import flits_of
+from .mnf_description import Machine
 from .patterns import READ, WRITE, Item, Patterns, Runs
 from .pe import BIAS_BYTES, INDEX_BYTES, MESSAGE_BYTES, POINTER_BYTES, PSUM_BYTES
 from .plan import Plan
@@ -27,6 +27,9 @@ from .slots import BUSY, IDLE, Cause
 from .state import Kind, Memory
 from .steps import MnfStep, Residency
 from .streams import NOC_EJECT, NOC_INJECT, STREAMS
+
+Ports = tuple[str, int, int, int, int, int, int]
+"""Of a memory: kind of its units, bytes, bytes of a word, banks, bytes of a bank, ports."""
 
 MEMORIES = [memory.name.lower() for memory in Memory] + list(NETWORK_MEMORIES)
 
@@ -37,6 +40,8 @@ class TraceTables:
     Parameters
     ----------
     plan : Plan
+    number : mapping of str to int, optional
+        Of each of the plan's layers that take cycles; by default counted from 0.
 
     Attributes
     ----------
@@ -46,14 +51,12 @@ class TraceTables:
     periods : int64[n_patterns]
     events, fires : dict
         Name of a layer on PEs, and wave -> its patterns.
-    links : int64[n_links, 3]
-        Node, output port and node behind it; the local port delivers.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, number: Mapping[str, int] | None = None) -> None:
         self._plan = plan
         self._steps = [step for step in plan.steps if isinstance(step, MnfStep) or not step.is_free]
-        self.number = {step.name: number for number, step in enumerate(self._steps)}
+        self.number = dict(number or {step.name: i for i, step in enumerate(self._steps)})
         self.patterns, self._runs = Patterns(), Runs()
         self.events: dict[tuple[str, int], EventPatterns] = {}
         self.fires: dict[tuple[str, int], FirePatterns] = {}
@@ -65,7 +68,6 @@ class TraceTables:
             self.patterns.single(Item(Memory.EVENT_FIFO, op, MESSAGE_BYTES))
         self.patterns.single(Item(Memory.POINTER, READ, POINTER_BYTES))
         self.periods = np.array(self.patterns.period, np.int64)
-        self.links = mesh_links(plan.machine)
 
     def _add(self, step: MnfStep) -> None:
         machine, patterns = self._plan.machine, self.patterns
@@ -98,22 +100,17 @@ class TraceTables:
     def tables(self, values: bool) -> dict[str, NDArray[Any]]:
         """Return the tables by name; with ``values`` those of the weights too."""
         machine = self._plan.machine
+        pes = [f"pe{p + 1}" for p in range(machine.n_pes)]
+        return shared_tables(machine, pes, self.layers(), self.memories()) | self.own(values)
+
+    def own(self, values: bool) -> dict[str, NDArray[Any]]:
+        """Return the tables that other modes do not have."""
         items = np.array(self.patterns.items, np.int64).reshape(-1, len(Item._fields))
         kind, a, b = (
             np.concatenate([entries[i] for entries in self._runs.entries] or [np.zeros(0)])
             for i in range(3)
         )
         tables = {
-            "units": units(machine, [f"pe{p + 1}" for p in range(machine.n_pes)]),
-            "memories": _memories(machine, self._plan),
-            "links": table(
-                "links",
-                id=np.arange(len(self.links)),
-                source=self.links[:, 0],
-                target=self.links[:, 2],
-            ),
-            **named_tables(),
-            "layers": self._layer_table(),
             "waves": self._waves(),
             "filter_groups": self._filter_groups(),
             "patterns/first": np.array(self.patterns.first, "<u4"),
@@ -128,13 +125,14 @@ class TraceTables:
         }
         return tables | (self._weights() if values else {})
 
-    def _layer_table(self) -> NDArray[Any]:
+    def layers(self) -> list[dict[str, Any]]:
+        """Return the rows of the table of layers."""
         plan, rows = self._plan, []
-        for number, step in enumerate(self._steps):
+        for step in self._steps:
             is_mnf = isinstance(step, MnfStep)
             rows.append(
                 {
-                    "id": number,
+                    "id": self.number[step.name],
                     "name": step.name,
                     "op": step.layer.op,
                     "mode": "mnf" if is_mnf else "host",
@@ -144,15 +142,19 @@ class TraceTables:
                 | (
                     _conv_fields(step)
                     if isinstance(step, MnfStep)
-                    else _host_fields(step.layer, plan.network)
+                    else flat_sizes(plan.network, step.layer.inputs[0], step.output)
                 )
             )
-        return table("layers", **{name: [row[name] for row in rows] for name in rows[0]})
+        return rows
+
+    def memories(self) -> dict[Memory, Ports]:
+        """Return the memories that the mode has."""
+        return _memories(self._plan.machine, self._plan)
 
     def _mnf_steps(self) -> Iterator[tuple[int, MnfStep]]:
-        for number, step in enumerate(self._steps):
+        for step in self._steps:
             if isinstance(step, MnfStep):
-                yield number, step
+                yield self.number[step.name], step
 
     def _waves(self) -> NDArray[Any]:
         rows = [
@@ -216,16 +218,40 @@ def named_tables() -> dict[str, NDArray[Any]]:
     }
 
 
-Ports = tuple[str, int, int, int, int, int, int]
-"""Of a memory: kind of its units, bytes, bytes of a word, banks, bytes of a bank, ports."""
-
-DOORS: tuple[Ports, Ports] = (("node", 0, 0, 1, 0, 1, 1), ("node", 0, 0, 1, 0, 1, 1))
+DOOR: Ports = ("node", 0, 0, 1, 0, 1, 1)
 
 
-def memory_table(
-    machine: Description, memories: Mapping[Memory, Ports], doors: Sequence[Ports] = DOORS
-) -> NDArray[Any]:
+def shared_tables(
+    machine: Description,
+    pes: Sequence[str],
+    layers: Sequence[Mapping[str, Any]],
+    memories: Mapping[Memory, Ports],
+) -> dict[str, NDArray[Any]]:
+    """Return the tables that every mode has.
+
+    Parameters
+    ----------
+    machine : Description
+    pes : sequence of str
+        Names of the PEs.
+    layers : sequence of dict
+        Rows of the table of layers.
+    memories : dict
+        Those that the machine has.
+    """
+    links = mesh_links(machine)
+    return {
+        "units": units(machine, pes),
+        "memories": memory_table(machine, memories),
+        "links": table("links", id=np.arange(len(links)), source=links[:, 0], target=links[:, 2]),
+        **named_tables(),
+        "layers": table("layers", **{name: [row[name] for row in layers] for name in layers[0]}),
+    }
+
+
+def memory_table(machine: Description, memories: Mapping[Memory, Ports]) -> NDArray[Any]:
     """Return the table of memories; those that the machine does not have have no bytes."""
+    doors = DOOR, (*DOOR[:5], machine.storage_ports, DOOR[6])
     access = energy.table(machine.energy).access_pj
     bus = 8 * energy.table(machine.energy).hop_bit_pj
     prices = [bus if m == Memory.BUS else access[m.name.lower()].byte_pj for m in Memory]
@@ -273,10 +299,11 @@ def _conv_fields(step: MnfStep) -> dict[str, Any]:
     }
 
 
-def _host_fields(layer: Layer, network: Network) -> dict[str, Any]:
+def flat_sizes(network: Network, before: str, after: str) -> dict[str, Any]:
+    """Return the sizes of two tensors as fields of a layer without a window."""
     names = ("kernel_y", "kernel_x", "stride_y", "stride_x", "pad_y", "pad_x", "dilation_y",
              "dilation_x", "groups")  # fmt: skip
-    sizes = [(*network.tensors[name].shape, 1, 1)[:3] for name in (layer.inputs[0], layer.output)]
+    sizes = [(*network.tensors[name].shape, 1, 1)[:3] for name in (before, after)]
     (c, h, w), (k, p, q) = sizes
     return {
         "channels": c,
@@ -329,7 +356,7 @@ def _used(plan: Plan) -> dict[Memory, int]:
     }
 
 
-def _memories(machine: Machine, plan: Plan) -> NDArray[Any]:
+def _memories(machine: Machine, plan: Plan) -> dict[Memory, Ports]:
     pe, ideal = machine.pe, machine.pe.weights == "ideal"
     used = _used(plan)
     ports = pe.multipliers if ideal else 1
@@ -338,7 +365,7 @@ def _memories(machine: Machine, plan: Plan) -> NDArray[Any]:
     dram, word_of_dram = plan.dram_bytes, pe.multipliers
     if machine.tensor_memory == Memory.DRAM:
         dram, word_of_dram = dram + plan.storage_bytes, max(word_of_dram, MESSAGE_BYTES)
-    memories = {
+    memories: dict[Memory, Ports] = {
         Memory.STORAGE: (
             "storage", storage, MESSAGE_BYTES, 1, storage, 1, machine.storage.ports,
         ),
@@ -353,12 +380,16 @@ def _memories(machine: Machine, plan: Plan) -> NDArray[Any]:
         Memory.BIAS: ("pe", used[Memory.BIAS], 4, 1, used[Memory.BIAS], 1, 1),
         Memory.DRAM: ("storage", dram, word_of_dram, 1, dram, 1, machine.storage.ports),
     }  # fmt: skip
-    door = ("node", 0, 0, 1, 0, machine.storage.ports, 1)
-    return memory_table(machine, memories, (DOORS[0], door))
+    return memories
 
 
 def mesh_links(machine: Description) -> NDArray[np.int64]:
-    """Return int64[n, 3]: node, output port and node behind it; the local port delivers."""
+    """Return int64[n, 3]: node, output port and node behind it; the local port delivers.
+
+    None on buses.
+    """
+    if machine.router_name == BUS:
+        return np.zeros((0, 3), np.int64)
     behind = neighbours(topology(machine))
     nodes = np.arange(len(behind))
     behind = np.concatenate([behind, nodes[:, None]], axis=1)

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from ..models.network import Network
 from .fire import FireOrder
-from .machine import Machine
 from .messages import Destinations, Messages, flits_of
+from .mnf_description import Machine
 from .rows import Rows
 from .slots import Cause
 from .state import (

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoders.events import axis_reach
-from .machine import Machine
 from .mapping import Mapping
+from .mnf_description import Machine
 from .shape import ConvShape, Pool
 
 Range = tuple[int, int]

@@ -26,6 +26,7 @@ from .tensor_bytes import tensor_bytes
 
 if TYPE_CHECKING:
     from ..recorder import Recorder
+    from ..run_trace import RunTrace
 
 CHOSEN = "flexnn/descriptors"
 
@@ -40,6 +41,8 @@ class FlexEmulation(Emulation):
     schedule : mapping of layer name to Descriptor, optional
         The other layers' descriptors are searched when the first frame reaches them, and kept.
     search : Search, optional
+    plan : FlexPlan, optional
+        Instead of the one that follows from the others.
 
     Attributes
     ----------
@@ -62,11 +65,18 @@ class FlexEmulation(Emulation):
         machine: FlexMachine,
         schedule: Mapping[str, Descriptor] | None = None,
         search: Search | None = None,
+        plan: FlexPlan | None = None,
     ) -> None:
-        super().__init__(make_flex_plan(network, machine, schedule, search))
+        super().__init__(plan or make_flex_plan(network, machine, schedule, search))
         steps = [step for step in self.plan.steps if isinstance(step, FlexStep)]
         self.descriptors = {step.name: step.given for step in steps if step.given is not None}
         self.options: dict[str, list[Counted]] = {}
+
+    def run_trace(self, values: bool) -> "RunTrace":
+        """Return what the run adds to a trace; values are not recorded in this mode."""
+        from .trace import FlexTrace
+
+        return FlexTrace(self.plan)
 
     def _saved(self) -> State:
         trees = {

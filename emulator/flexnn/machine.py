@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from ...noc.profiles import PROFILES, SIMPLE
 from ...noc.topology import MAX_NODES
-from ..description import MAX_BYTES, Description, Part
+from ..description import BUS, MAX_BYTES, Description, Part
 from .dataflows import DATAFLOWS
 
 LaneMode = Literal["vxv", "mxm"]
@@ -182,7 +182,7 @@ class FlexMachine(Description):
     @property
     def router_name(self) -> str:
         """The router's name; "bus" on buses."""
-        return self.noc.router_name if self.sdn.kind == "mesh" else "bus"
+        return self.noc.router_name if self.sdn.kind == "mesh" else BUS
 
     @property
     def flit_bits(self) -> int:

@@ -35,6 +35,11 @@ class FlexStep:
         return self.layer.name
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors that are read."""
+        return self.layer.inputs
+
+    @property
     def output(self) -> str:
         """Tensor that is stored."""
         return self.layer.output
@@ -81,6 +86,10 @@ class FlexPlan:
     search : Search
     load_cycles : int
         0: weights come from DRAM in each frame.
+    tensor_base : int
+        Byte of DRAM from which `regions` count.
+    weight_base : int or None
+        Byte of DRAM at which the first layer's weights lie; behind the tensors if None.
     """
 
     network: Network
@@ -90,6 +99,8 @@ class FlexPlan:
     storage_bytes: int
     search: Search
     load_cycles: int = 0
+    tensor_base: int = 0
+    weight_base: int | None = None
 
 
 def make_flex_plan(

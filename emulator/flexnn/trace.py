@@ -1,5 +1,6 @@
 """What a run of mode flexnn adds to its trace."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from ...models.network import Conv, Layer, Linear
 from ...noc.topology import LOCAL
 from ...traces.lists import Lists, Rule
-from ...traces.schema import Walk, table
+from ...traces.schema import Walk
 from ..activations import volume
 from ..host import HostRun
 from ..layer_result import LayerResult
@@ -17,7 +18,7 @@ from ..run_trace import Records
 from ..state import Memory
 from ..steps import HostStep
 from ..streams import NOC_EJECT, NOC_INJECT, Stream
-from ..trace_tables import DOORS, Ports, memory_table, mesh_links, named_tables, units
+from ..trace_tables import Ports, shared_tables
 from .addresses import file_bytes
 from .dims import Dim
 from .plan import FlexPlan, FlexStep
@@ -36,20 +37,22 @@ class FlexTrace:
     Parameters
     ----------
     plan : FlexPlan
+    number : mapping of str to int, optional
+        Of each of the plan's layers that take cycles; by default counted from 0.
     """
 
-    def __init__(self, plan: FlexPlan) -> None:
+    def __init__(self, plan: FlexPlan, number: Mapping[str, int] | None = None) -> None:
         self._plan = plan
         machine = plan.machine
         self._is_mesh = machine.sdn.kind == "mesh"
-        self._links = mesh_links(machine) if self._is_mesh else np.zeros((0, 3), np.int64)
         self._packets = np.zeros((machine.n_nodes, 2), np.int64)
         self._steps = [
             step for step in plan.steps if isinstance(step, FlexStep) or not step.is_free
         ]
-        self.number = {step.name: number for number, step in enumerate(self._steps)}
+        self.number = dict(number or {step.name: i for i, step in enumerate(self._steps)})
+        self._regions = {name: plan.tensor_base + at for name, at in plan.regions.items()}
         self._weights: dict[str, int] = {}
-        top = plan.storage_bytes
+        top = plan.storage_bytes if plan.weight_base is None else plan.weight_base
         for step in self._steps:
             if isinstance(step, FlexStep):
                 self._weights[step.name] = top
@@ -60,27 +63,16 @@ class FlexTrace:
         """Return the tables that all segments share; values are not recorded in this mode."""
         machine, columns = self._plan.machine, self._plan.machine.array.columns
         vpes = [f"vpe{v // columns}_{v % columns}" for v in range(machine.n_pes)]
-        return {
-            "units": units(machine, vpes),
-            "memories": self._memories(),
-            **named_tables(),
-            "links": table(
-                "links",
-                id=np.arange(len(self._links)),
-                source=self._links[:, 0],
-                target=self._links[:, 2],
-            ),
-            "layers": self._layers(),
-            "patterns/first": np.zeros(1, "<u4"),
-            "runs/first": np.zeros(1, "<u4"),
-        }
+        none = {"patterns/first": np.zeros(1, "<u4"), "runs/first": np.zeros(1, "<u4")}
+        return shared_tables(machine, vpes, self.layers(), self.memories()) | none
 
-    def _memories(self) -> NDArray[Any]:
+    def memories(self) -> dict[Memory, Ports]:
+        """Return the memories that the mode has."""
         machine = self._plan.machine
         lanes, size = machine.array.lanes, file_bytes(machine)
         word, column = 4 * machine.sdn.drain_bytes, machine.sdn.column_bytes
         sram = machine.sram
-        memories: dict[Memory, Ports] = {
+        return {
             Memory.STORAGE: ("storage", sram.bytes, sram.read_bytes, 1, sram.bytes, 2, 2),
             Memory.DRAM: (
                 "storage", self._dram_bytes, machine.dram.bytes_per_cycle, 1, self._dram_bytes, 1, 1
@@ -93,23 +85,22 @@ class FlexTrace:
             Memory.ACC: ("pe", 4 * lanes, 4, lanes, 4, 1, 1),
             Memory.BUS: ("node", 0, 0, 1, 0, MANY, MANY),
         }  # fmt: skip
-        door = ("node", 0, 0, 1, 0, machine.sdn.storage_ports, 1)
-        return memory_table(machine, memories, (DOORS[0], door))
 
-    def _layers(self) -> NDArray[Any]:
+    def layers(self) -> list[dict[str, Any]]:
+        """Return the rows of the table of layers."""
         rows = []
-        for number, step in enumerate(self._steps):
+        for step in self._steps:
             row = {
-                "id": number,
+                "id": self.number[step.name],
                 "name": step.name,
                 "op": step.layer.op,
                 "mode": "host" if isinstance(step, HostStep) else "flexnn",
                 "tile": "",
                 "output": step.output,
-                "output_address": self._plan.regions[step.output],
+                "output_address": self._regions[step.output],
             }
             rows.append(row | self._sizes(step.layer))
-        return table("layers", **{name: [row[name] for row in rows] for name in rows[0]})
+        return rows
 
     def _sizes(self, layer: Layer) -> dict[str, int]:
         tensors = self._plan.network.tensors
@@ -131,15 +122,14 @@ class FlexTrace:
 
     def add(self, run: FlexRun | HostRun, lists: Lists, records: Records) -> None:
         """Add what a layer left behind."""
-        plan = self._plan
         if isinstance(run, HostRun):
             self._host(run, lists, records)
             return
         source = run.step.layer.inputs[0]
         regions = (
-            plan.regions[source],
+            self._regions[source],
             self._weights[run.step.name],
-            plan.regions[run.step.output],
+            self._regions[run.step.output],
         )
         made = ArrayLists(run.array, lists, records, regions)
         made.make()
@@ -147,7 +137,7 @@ class FlexTrace:
 
     def _host(self, run: HostRun, lists: Lists, records: Records) -> None:
         """Add bursts of DRAM, one after another: inputs, then the output."""
-        machine, regions = self._plan.machine, self._plan.regions
+        machine, regions = self._plan.machine, self._regions
         width = machine.dram.bytes_per_cycle
         patterns, cycle = SegmentPatterns(records), 0
         for stream, op, parts in (
@@ -174,8 +164,3 @@ class FlexTrace:
             counted[1, :, NOC_INJECT, WRITE] = result.sent_flits
             counted[0, :, NOC_EJECT, READ] = self._packets[:, 1]
             counted[1, :, NOC_EJECT, READ] = result.link_flits[:, LOCAL]
-
-    def flits(self, result: LayerResult) -> NDArray[np.int64]:
-        """Return int64[links]: flits over each link; none on buses."""
-        found: NDArray[np.int64] = result.link_flits[self._links[:, 0], self._links[:, 1]]
-        return found

@@ -1,0 +1,116 @@
+"""A network on a hybrid machine, each layer in its mode."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import energy
+from ..activations import Activations
+from ..checkpoint import State
+from ..description import MachineError
+from ..emulation import Emulation, Keep
+from ..flexnn.emulation import FlexEmulation
+from ..host import HostRun
+from ..layer_result import LayerResult
+from ..mnf_emulation import MnfEmulation
+from ..steps import AnyStep, HostStep
+from .convert import ConvertStep, convert, of_conversion
+from .machine import HybridMachine
+from .plan import HybridPlan
+
+if TYPE_CHECKING:
+    from ..recorder import Recorder
+    from ..run_trace import RunTrace
+
+
+def check_energy(machine: HybridMachine) -> None:
+    """Raise where idle PEs have a price, which each mode would tell otherwise.
+
+    Raises
+    ------
+    MachineError
+    """
+    if energy.table(machine.energy).idle_fraction:
+        free = [name for name in energy.tables() if not energy.table(name).idle_fraction]
+        raise MachineError(
+            f"{machine.name}: energy: {machine.energy} prices an idle PE as a part of a busy one, "
+            f"which is another in each mode; use {', '.join(free)}"
+        )
+
+
+class HybridEmulation(Emulation):
+    """A network on a hybrid machine, ready to take frames.
+
+    Each mode's own emulation runs that mode's steps, at the position of this one.
+
+    Parameters
+    ----------
+    plan : HybridPlan
+
+    Raises
+    ------
+    MachineError
+        When the energy table is unknown or prices idle PEs.
+    """
+
+    plan: HybridPlan
+
+    def __init__(self, plan: HybridPlan) -> None:
+        super().__init__(plan)
+        check_energy(plan.machine)
+        machine = plan.machine
+        flexnn = FlexEmulation(plan.network, machine.of_flexnn, plan=plan.flexnn)
+        mnf = MnfEmulation(plan.network, machine.of_mnf, plan.mnf)
+        self._by_mode: dict[str, Emulation] = {"mnf": mnf, "flexnn": flexnn}
+
+    def run_trace(self, values: bool) -> "RunTrace":
+        """Return what the run adds to a trace; with ``values`` those of mode mnf's layers too."""
+        from .trace import HybridTrace
+
+        return HybridTrace(self.plan, values)
+
+    def _saved(self) -> State:
+        state: State = {}
+        for emulation in self._by_mode.values():
+            state |= emulation._saved()
+        return state
+
+    def _restore(self, state: State) -> None:
+        for emulation in self._by_mode.values():
+            emulation._restore(state)
+
+    def _side(self, step: AnyStep) -> Emulation:
+        """Return the emulation of a step's mode, where this one is."""
+        side = self._by_mode[self.plan.modes[step.name]]
+        side.stand_at(self._position)
+        return side
+
+    def _run_weighted(
+        self,
+        step: Any,
+        tick: Callable[[], None],
+        recorder: "Recorder | None",
+        keep: Keep,
+        before_pool: dict[str, NDArray[np.int16]],
+    ) -> None:
+        """Run a layer in its mode, or a conversion."""
+        if not isinstance(step, ConvertStep):
+            self._side(step)._run_weighted(step, tick, recorder, keep, before_pool)
+            return
+        at = self._position
+        run = convert(step, at.tensors[step.tensor], self.plan.machine, at.cycle)
+        at.cycle = run.cycle1
+        at.results.append(of_conversion(run, self.plan.machine))
+        keep(run)
+        if recorder:
+            recorder.add(at.frame, run, at.results[-1])
+
+    def _host_run(self, step: HostStep, inputs: tuple[Activations, ...]) -> HostRun:
+        if step.is_free:
+            return self._by_mode["flexnn"]._host_run(step, inputs)
+        return self._side(step)._host_run(step, inputs)
+
+    def _host_result(self, run: HostRun) -> LayerResult:
+        return self._side(run.step)._host_result(run)
