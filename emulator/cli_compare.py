@@ -223,7 +223,9 @@ def _number(value: float | None, scale: float = 1.0) -> str:
 def _ratio(ratio: float | None) -> str:
     if ratio is None:
         return NOTHING
-    return f"{ratio:.2f}x" if 0.01 <= ratio < 1e6 or not ratio else f"{ratio:.1e}x"
+    if 100 <= ratio < 1e6:
+        return f"{ratio:,.0f}x"
+    return f"{ratio:.2f}x" if 0.01 <= ratio < 100 or not ratio else f"{ratio:.1e}x"
 
 
 def _percent(part: float | None) -> str:
