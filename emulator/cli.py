@@ -170,11 +170,17 @@ def run(
     model: Model,
     machine: Annotated[
         str | None,
-        typer.Option(metavar="MACHINE", help=f"{A_MACHINE} Default: mnf-22nm, flexnn-edge."),
+        typer.Option(
+            metavar="MACHINE", help=f"{A_MACHINE} Default: mnf-22nm, flexnn-edge, hybrid-256."
+        ),
     ] = None,
     mode: Annotated[
         str | None,
-        typer.Option(metavar="mnf|flexnn", help="Execution mode; default: the machine's."),
+        typer.Option(
+            metavar="mnf|flexnn|auto|FILE.yaml",
+            help="Execution mode; auto chooses by layer, a file names layers; default: the "
+            "machine's.",
+        ),
     ] = None,
     input: Input = None,
     frames: Frames = None,
@@ -239,11 +245,11 @@ def run(
         "activations": activations,
         "layers": layers,
     }
-    mode, found = mode_and_machine(mode, machine)
+    name, found, modes = mode_and_machine(mode, machine)
     described = _changed(_with_router(found, router), setting or [])
     searched = {"schedule": schedule, "objective": objective, "dataflow": dataflow, "keep": keep}
     _check_mode(described, searched, links)
-    taken = (machine or "", router or "", trace or "", schedule or "")
+    taken = (machine or "", router or "", trace or "", schedule or "", mode or "")
     check_outputs({"--links": links}, (model, *taken))
     check_figure("--links", links)
     samples = None if calibration is None else read_frames(calibration)
@@ -251,16 +257,17 @@ def run(
     inputs, labels = find_frames(network, input, frames, model, **options)
     with waiting("loading; the first time, kernels are compiled for about half a minute"):
         from ..traces.errors import TraceError
-        from .run import Tally, make_emulation, recording
+        from .run import Tally, recording
     recorded = {"values": values, "resume": resume, "force": force}
     if trace is None and any(recorded.values()):
-        name = next(name for name, is_set in recorded.items() if is_set)
-        raise MachineError(f"--{name}: is of a trace; add --trace FILE.h5")
-    emulation = make_emulation(network, described, **_search(searched, network))
-    tally = Tally(emulation, mode)
+        option = next(option for option, is_set in recorded.items() if is_set)
+        raise MachineError(f"--{option}: is of a trace; add --trace FILE.h5")
+    given = _search(searched, network) | {"modes": modes, "frames": inputs}
+    emulation = _emulation(network, described, given, context.obj)
+    tally = Tally(emulation, name)
     checked: dict[str, Any] = {"tensors_compared": 0, "differences": []} if check else {}
     failure: Exception | None = None
-    with recording(emulation, inputs, mode, _command(context), trace, **recorded) as recorder:
+    with recording(emulation, inputs, name, _command(context), trace, **recorded) as recorder:
         try:
             _go_through(emulation, tally, inputs, checked, context.obj, recorder)
             is_complete = True
@@ -287,13 +294,14 @@ def run(
 
 def _check_mode(machine: "AnyMachine", searched: dict[str, Any], links: Path | None) -> None:
     """Refuse options that the machine's mode, or network, does not have."""
+    from .description import BUS
     from .machine import Machine, MachineError
 
     if isinstance(machine, Machine):
         for name, value in searched.items():
             if value is not None:
                 raise MachineError(f"--{name}: is of mode flexnn; add --mode flexnn")
-    elif links is not None and machine.sdn.kind == "bus":
+    elif links is not None and machine.router_name == BUS:
         raise MachineError(
             f"--links: draws a mesh, {machine.name} has buses; leave it out, or add "
             "--set sdn.kind=mesh"
@@ -330,6 +338,23 @@ def _command(context: typer.Context) -> str:
             shown = [] if one is True else [os.path.basename(str(one)) or str(one)]
             words += [*option, *shown]
     return shlex.join(words)
+
+
+def _emulation(
+    network: "Network", machine: "AnyMachine", given: dict[str, Any], ctrl_c: _CtrlC
+) -> "Emulation":
+    """Return a network on a machine; show progress where layers are tried in both modes."""
+    from .run import make_emulation
+
+    with progress() as bar:
+        task = bar.add_task("choosing modes", total=None)
+
+        def begin(number: int, layer: str) -> None:
+            ctrl_c.check()
+            bar.update(task, description=f"choosing modes: {layer}")
+
+        with ctrl_c.patience(True):
+            return make_emulation(network, machine, **given, progress=begin)
 
 
 def _go_through(

@@ -56,7 +56,9 @@ Schedule = Annotated[
 ]
 Objective = Annotated[
     Literal["cycles", "energy", "edp"] | None,
-    typer.Option(help="Of mode flexnn: what searched descriptors make small; default: cycles."),
+    typer.Option(
+        help="Of mode flexnn and auto: what descriptors and modes make small; default: cycles."
+    ),
 ]
 Dataflow = Annotated[
     Literal["weight", "output", "input", "none", "row"] | None,
@@ -69,6 +71,6 @@ Keep = Annotated[
         min=0,
         max=1000,
         help="Of mode flexnn: best estimates that the engine counts before one is taken; default: "
-        "8; 0 takes the best estimate uncounted.",
+        "8, on a mesh 0; 0 takes the best estimate uncounted.",
     ),
 ]

@@ -20,6 +20,7 @@ from .layer_result import LayerResult
 from .steps import AnyPlan, AnyStep, HostStep
 
 if TYPE_CHECKING:
+    from .hybrid.decide import Decision
     from .recorder import Recorder
     from .run import Tally
     from .run_trace import RunTrace
@@ -67,7 +68,12 @@ class Emulation(ABC):
 
     Parameters
     ----------
-    plan : Plan or FlexPlan
+    plan : Plan, FlexPlan or HybridPlan
+
+    Attributes
+    ----------
+    decision : Decision or None
+        What modes of layers were chosen by, on a hybrid machine.
 
     Raises
     ------
@@ -78,6 +84,7 @@ class Emulation(ABC):
     def __init__(self, plan: AnyPlan) -> None:
         energy.table(plan.machine.energy)
         self.plan = plan
+        self.decision: Decision | None = None
         self._position = Position(0, 0, 0, np.zeros(plan.machine.n_pes, np.int64))
         self._is_ended = False
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from .layer_result import LayerResult
 from .messages import STORAGE_NODE
 from .slots import BUSY, Cause
 from .state import Kind, Memory
+
+if TYPE_CHECKING:
+    from .hybrid.decide import Decision
 
 
 class LayerTable(Sequence[LayerResult]):
@@ -118,7 +121,7 @@ class Result:
     ----------
     network, digest : str
         Name and digest of the network.
-    machine : Machine or FlexMachine
+    machine : Machine, FlexMachine or HybridMachine
     mode : str
     frames : int
     all_outputs : dict
@@ -128,6 +131,8 @@ class Result:
         Cycles in which the weights came in, before cycle 0; 0 where they come in during a frame.
     storage_bytes : int
         Storage that the activations need.
+    decision : Decision or None
+        What modes of layers were chosen by, on a hybrid machine.
     """
 
     network: str
@@ -139,6 +144,7 @@ class Result:
     layers: LayerTable = field(repr=False)
     load_cycles: int
     storage_bytes: int
+    decision: "Decision | None" = field(default=None, repr=False)
 
     @property
     def outputs(self) -> NDArray[Any]:
@@ -244,4 +250,4 @@ class Result:
             "outputs": self.outputs.tolist(),
             "all_outputs": {name: array.tolist() for name, array in self.all_outputs.items()},
             "machine": self.machine.model_dump(),
-        }
+        } | ({"decision": self.decision.to_dict()} if self.decision else {})

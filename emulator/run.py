@@ -17,8 +17,8 @@ from .checkpoint import State, load_results, save_results
 from .emulation import Emulation, Frame, Progress
 from .inputs import entry
 from .layer_result import LayerResult
-from .machine import AnyMachine, Machine
-from .modes import mode_and_machine
+from .machine import AnyMachine, FlexMachine, Machine, MachineError
+from .modes import Modes, mode_and_machine
 from .result import LayerTable, Result
 
 if TYPE_CHECKING:
@@ -32,15 +32,42 @@ def make_emulation(
     machine: AnyMachine,
     schedule: "Mapping[str, Descriptor] | None" = None,
     search: "Search | None" = None,
+    modes: Modes | None = None,
+    frames: NDArray[Any] | None = None,
+    progress: Progress | None = None,
 ) -> Emulation:
-    """Return a network on a machine, ready to take frames; schedule and search of mode flexnn."""
+    """Return a network on a machine, ready to take frames.
+
+    Parameters
+    ----------
+    network : Network
+    machine : Machine, FlexMachine or HybridMachine
+    schedule, search
+        Of mode flexnn, see `run`.
+    modes : Modes, optional
+        Of a hybrid machine.
+    frames : array [n, ...], optional
+        Of a hybrid machine, which chooses modes by the first.
+    progress : callable, optional
+        Called while modes are chosen.
+    """
     if isinstance(machine, Machine):
         from .mnf_emulation import MnfEmulation
 
         return MnfEmulation(network, machine)
-    from .flexnn.emulation import FlexEmulation
+    if isinstance(machine, FlexMachine):
+        from .flexnn.emulation import FlexEmulation
 
-    return FlexEmulation(network, machine, schedule, search)
+        return FlexEmulation(network, machine, schedule, search)
+    from .hybrid.make import hybrid_emulation
+
+    if frames is None or not len(frames):
+        raise MachineError(f"{machine.name}: chooses modes by the first frame; give one")
+    modes = modes or Modes()
+    tick = progress or (lambda frame, layer: None)
+    return hybrid_emulation(
+        network, machine, modes.by_layer, frames[0], modes.where, schedule, search, tick
+    )
 
 
 class Tally:
@@ -90,6 +117,7 @@ class Tally:
             layers=LayerTable(list(self._layers.values()), plan.machine),
             load_cycles=plan.load_cycles,
             storage_bytes=plan.storage_bytes,
+            decision=self._emulation.decision,
         )
 
 
@@ -97,7 +125,7 @@ def run(
     network: Network | str | Path,
     images: Any = None,
     machine: AnyMachine | str | Path | None = None,
-    mode: str | None = None,
+    mode: "str | Path | Mapping[str, str] | None" = None,
     progress: Progress | None = None,
     trace: str | Path | None = None,
     values: bool = False,
@@ -114,10 +142,11 @@ def run(
     images : array [n, ...], optional
         Frames in the shape of the network's input; for a network of the zoo all its held-back
         images by default, for a synthetic one the image that it is calibrated on.
-    machine : Machine, FlexMachine, preset name or path of a YAML file, optional
+    machine : Machine, FlexMachine, HybridMachine, preset name or path of a YAML file, optional
         By default the mode's, see `firemesh.emulator.modes`.
-    mode : str, optional
-        A name in `firemesh.emulator.modes.MODES`; by default the machine's.
+    mode : str, Path or mapping of str to str, optional
+        A name in `firemesh.emulator.modes.MODES`, or names and patterns of layers with a mode each,
+        or a YAML file of them; by default the machine's.
     progress : callable, optional
         Called with frame number and layer name before each layer and now and then during it; may
         raise to end the run.
@@ -132,7 +161,8 @@ def run(
     schedule : mapping of layer name to Descriptor, optional
         Of mode flexnn; descriptors of the other layers are searched.
     search : Search, optional
-        Of mode flexnn: objective, dataflow, candidates that the engine counts.
+        Of mode flexnn: objective, dataflow, candidates that the engine counts. The objective is
+        also that by which modes are chosen.
 
     Returns
     -------
@@ -153,17 +183,17 @@ def run(
     >>> result.frames
     2
     """
-    mode, described = mode_and_machine(mode, machine)
+    name, described, modes = mode_and_machine(mode, machine)
     net = network if isinstance(network, Network) else load(network)
     if images is None:
         if not entry(net):
             raise ModelError(f"images: network {net.name} brings none; pass an array of frames")
         images = zoo_images(net.name)[0]
     frames = check_inputs(net, images)
-    emulation = make_emulation(net, described, schedule, search)
-    tally = Tally(emulation, mode)
+    emulation = make_emulation(net, described, schedule, search, modes, frames, progress)
+    tally = Tally(emulation, name)
     options = {"values": values, "resume": resume, "force": force}
-    with recording(emulation, frames, mode, "firemesh.run", trace, **options) as recorder:
+    with recording(emulation, frames, name, "firemesh.run", trace, **options) as recorder:
         for frame in emulation.frames(frames, progress, recorder, tally, keep_runs=False):
             tally.add(frame)
     return tally.result()

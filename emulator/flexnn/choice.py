@@ -84,9 +84,9 @@ def candidates(
     for objective in (wanted.objective, *wanted.beside):
         given = layer, machine, shares, objective, wanted.dataflow
         if wanted.with_fixed:
-            best: Sequence[Candidate] = candidates_for(*given, keep=wanted.keep)
+            best: Sequence[Candidate] = candidates_for(*given, keep=wanted.kept(machine))
         else:
-            best = search(*given, keep=wanted.keep).candidates
+            best = search(*given, keep=wanted.kept(machine)).candidates
         known = [candidate.descriptor for candidate in found]
         found += [candidate for candidate in best if candidate.descriptor not in known]
     return found

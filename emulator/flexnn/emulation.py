@@ -96,7 +96,7 @@ class FlexEmulation(Emulation):
         if step.name not in self.descriptors:
             plan = self.plan
             given = step.dims, plan.machine, operand(inputs), weights(step.layer), plan.search
-            if plan.search.keep == 0:
+            if not plan.search.kept(plan.machine):
                 self.descriptors[step.name] = best_estimate(*given)
             else:
                 found = self.options[step.name] = counted(*given, tick)

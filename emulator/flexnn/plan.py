@@ -12,6 +12,9 @@ from .dims import LayerDims, layer_dims
 from .machine import FlexMachine
 from .rules import check
 
+KEPT = {"bus": 8, "mesh": 0}
+"""Best estimates that the engine counts by default."""
+
 
 @dataclass(frozen=True)
 class FlexStep:
@@ -54,8 +57,9 @@ class Search:
     objective : {"cycles", "energy", "edp"}
     dataflow : str or None
         A fixed one; None for any.
-    keep : int
-        Best estimates that the engine counts; 0 takes the best estimate uncounted.
+    keep : int, optional
+        Best estimates that the engine counts; 0 takes the best estimate uncounted. By default 8 on
+        buses, and 0 on a mesh, which is simulated for each.
     with_fixed : bool
         Whether each fixed dataflow's best estimate is counted beside them.
     beside : tuple of str
@@ -65,9 +69,13 @@ class Search:
 
     objective: str = "cycles"
     dataflow: str | None = None
-    keep: int = 8
+    keep: int | None = None
     with_fixed: bool = True
     beside: tuple[str, ...] = ()
+
+    def kept(self, machine: FlexMachine) -> int:
+        """Return how many estimates are counted on a machine."""
+        return KEPT[machine.sdn.kind] if self.keep is None else self.keep
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ..layer_result import LayerResult
 from ..mnf_emulation import MnfEmulation
 from .assign import Cost, Problem, Tensor, assign, conversions, total
 from .convert import EVENTS, FORM, ZVC, ConvertStep, convert, of_conversion
-from .emulation import check_energy
+from .idle import check_energy
 from .plan import Choices, Unit
 
 AUTO = "auto"
@@ -75,7 +75,9 @@ class Decision:
         """Return everything as plain values, for JSON; energies in pJ."""
 
         def plain(cost: Cost | None) -> dict[str, Any] | None:
-            return cost and {"cycles": cost.cycles, "energy_pj": cost.energy_fj / FJ}
+            if cost is None:
+                return None
+            return {"cycles": cost.cycles, "energy_pj": cost.energy_fj / FJ}
 
         tensors = {tensor.name: tensor for tensor in self.problem.tensors}
         return {

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import energy
 from ..activations import Activations
 from ..checkpoint import State
-from ..description import MachineError
 from ..emulation import Emulation, Keep
 from ..flexnn.emulation import FlexEmulation
 from ..host import HostRun
@@ -17,27 +15,13 @@ from ..layer_result import LayerResult
 from ..mnf_emulation import MnfEmulation
 from ..steps import AnyStep, HostStep
 from .convert import ConvertStep, convert, of_conversion
-from .machine import HybridMachine
+from .idle import check_energy
 from .plan import HybridPlan
 
 if TYPE_CHECKING:
     from ..recorder import Recorder
     from ..run_trace import RunTrace
-
-
-def check_energy(machine: HybridMachine) -> None:
-    """Raise where idle PEs have a price, which each mode would tell otherwise.
-
-    Raises
-    ------
-    MachineError
-    """
-    if energy.table(machine.energy).idle_fraction:
-        free = [name for name in energy.tables() if not energy.table(name).idle_fraction]
-        raise MachineError(
-            f"{machine.name}: energy: {machine.energy} prices an idle PE as a part of a busy one, "
-            f"which is another in each mode; use {', '.join(free)}"
-        )
+    from .decide import Decision
 
 
 class HybridEmulation(Emulation):
@@ -48,6 +32,8 @@ class HybridEmulation(Emulation):
     Parameters
     ----------
     plan : HybridPlan
+    decision : Decision, optional
+        What the modes were chosen by.
 
     Raises
     ------
@@ -57,9 +43,10 @@ class HybridEmulation(Emulation):
 
     plan: HybridPlan
 
-    def __init__(self, plan: HybridPlan) -> None:
+    def __init__(self, plan: HybridPlan, decision: "Decision | None" = None) -> None:
         super().__init__(plan)
         check_energy(plan.machine)
+        self.decision = decision
         machine = plan.machine
         flexnn = FlexEmulation(plan.network, machine.of_flexnn, plan=plan.flexnn)
         mnf = MnfEmulation(plan.network, machine.of_mnf, plan.mnf)
