@@ -16,6 +16,27 @@ DEFAULT_LAYERS = {"lenet5": "all", "alexnet": "conv", "vgg16": "conv"}
 
 
 @dataclass(frozen=True)
+class WeightRows:
+    """The machine whose weight rows are pruned.
+
+    Parameters
+    ----------
+    pes, multipliers : int
+        PEs, and weights in a row; by default of the MNF paper's machine.
+    tiles : tuple of (str, (int, int))
+        Layers whose rows hold other tiles of kernel positions than the architecture says.
+    """
+
+    pes: int = 11
+    multipliers: int = 27
+    tiles: tuple[tuple[str, tuple[int, int]], ...] = ()
+
+    def tile(self, layer: str, default: tuple[int, int]) -> tuple[int, int]:
+        """Return a layer's tile."""
+        return dict(self.tiles).get(layer, default)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that a synthetic network follows from.
 
@@ -39,6 +60,8 @@ class Recipe:
     own : Architecture, optional
         An architecture of one's own, of the same name; it has no presets, so that weights and
         activations must be given.
+    rows : WeightRows
+        Of which machine weight rows are pruned.
 
     Raises
     ------
@@ -53,6 +76,7 @@ class Recipe:
     activations: float | None = None
     layers: str | None = None
     own: Architecture | None = None
+    rows: WeightRows = WeightRows()
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -143,4 +167,6 @@ class Recipe:
             parts.append(f"weights {self.weights}")
         if self.activations is not None:
             parts.append(f"activations {self.activations:g}")
+        if self.rows != WeightRows():
+            parts.append(f"rows of {self.rows.pes} PEs of {self.rows.multipliers}")
         return f"{self.architecture.title} with synthetic weights ({', '.join(parts)})"

@@ -7,9 +7,6 @@ from .prune import prune_rows
 from .recipe import Recipe
 from .specs import ConvSpec
 
-PES, MULTIPLIERS = 11, 27
-"""Of the MNF paper's machine, for which the weight rows are pruned."""
-
 
 def random_weight(recipe: Recipe, index: int, shape: tuple[int, ...]) -> NDArray[np.int8]:
     """Return a layer's weights, uniform in -127..127 without 0 in the rows that stay.
@@ -34,13 +31,14 @@ def random_weight(recipe: Recipe, index: int, shape: tuple[int, ...]) -> NDArray
     weight += weight >= 0
     rule, density = recipe.pruning(index)
     if density < 1:
+        rows, tile = recipe.rows, recipe.rows.tile(spec.name, spec.tile)
         strides = (spec.stride, spec.stride) if isinstance(spec, ConvSpec) else (1, 1)
         weight *= prune_rows(
             weight,
             density,
-            MULTIPLIERS // (spec.tile[0] * spec.tile[1]),
-            spec.tile,
-            PES,
+            rows.multipliers // (tile[0] * tile[1]),
+            tile,
+            rows.pes,
             strides,
             groups=spec.groups if isinstance(spec, ConvSpec) else 1,
             seed=int(rng.integers(2**63)),

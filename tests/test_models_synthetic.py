@@ -9,7 +9,7 @@ from onnx import helper
 from firemesh.emulator.machine import machine
 from firemesh.emulator.mapping import row_cycles, with_tile
 from firemesh.emulator.shape import conv_shape
-from firemesh.models import noise, reference, synthetic, weights, zoo
+from firemesh.models import noise, reference, synthetic, zoo
 from firemesh.models.architectures import ARCHITECTURES
 from firemesh.models.calibration import calibrate, density, thresholds
 from firemesh.models.densities import PRESETS
@@ -17,7 +17,7 @@ from firemesh.models.layers import Conv, Linear, MaxPool, ModelError
 from firemesh.models.onnx_reader import read_onnx
 from firemesh.models.onnx_writer import to_onnx, write_onnx
 from firemesh.models.prune import weight_rows
-from firemesh.models.recipe import Recipe
+from firemesh.models.recipe import Recipe, WeightRows
 
 EXACT = pytest.mark.skipif(
     not onnx_graphs.has_exact_kernels(),
@@ -94,7 +94,7 @@ def test_the_table_of_layers_holds_the_fully_connected_ones_too(name, conv, line
 def test_tiles_are_those_with_the_fewest_row_cycles_on_the_machine_of_the_paper(name):
     network = zoo.load(name)
     paper = machine("mnf-22nm")
-    assert weights.PES == paper.n_pes and weights.MULTIPLIERS == paper.pe.multipliers
+    assert (WeightRows().pes, WeightRows().multipliers) == (paper.n_pes, paper.pe.multipliers)
     for layer in weighted(network):
         x, y = (network.tensors[name] for name in (layer.inputs[0], layer.output))
         shape = conv_shape(layer, x, y)
@@ -131,7 +131,7 @@ def test_vgg16_s1_fires_as_many_events_as_the_densities_say_and_fits_the_weight_
         rows, kept = rows_of("vgg16", layer)
         held += np.bincount(rows.pe, kept > 0, weights.PES)
         assert density(layer.weight) == pytest.approx(0.501, rel=0.03), layer.name
-    assert held.max() <= WEIGHT_BYTES // weights.MULTIPLIERS
+    assert held.max() <= WEIGHT_BYTES // WeightRows().multipliers
 
 
 @pytest.mark.parametrize("name", ["alexnet", "lenet5", "resnet18", "mobilenetv2"])
