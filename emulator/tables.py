@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 FLEXNN = ("register file", "accumulator", "sparsity")
 """Components that machines of mode flexnn alone have."""
+MNF = ("weight SRAM", "psum SRAM", "FIFO")
+"""Components that layers of mode mnf alone have."""
+FOREIGN = {"mnf": FLEXNN, "flexnn": MNF}
+"""Components of which nothing is said in a mode where they have nothing."""
 
 SI = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
@@ -54,7 +58,7 @@ def _summary(result: "Result", accuracy: float | None) -> Table:
         ),
         ("energy", f"{si(energy_pj * 1e-12 / frames, 'J')} a frame ({result.machine.energy})"),
         ("power", si(result.power_mw * 1e-3, "W")),
-        *(_moved(result) if result.mode == "flexnn" else _of_mnf(result)),
+        *WHERE.get(result.mode, _of_both)(result),
     ]
     if accuracy is not None:
         rows.append(("accuracy", f"{100 * accuracy:.2f} % of these frames"))
@@ -77,11 +81,24 @@ def _moved(result: "Result") -> list[tuple[str, str]]:
 
 
 def _of_mnf(result: "Result") -> list[tuple[str, str]]:
-    return [
-        ("network", _network(result)),
-        ("weights", _weights(result)),
-        ("storage", f"{si(result.storage_bytes, 'B')} for activations"),
-    ]
+    held = f"{si(result.storage_bytes, 'B')} for activations"
+    if getattr(result.machine, "tensor_memory", Memory.STORAGE) == Memory.DRAM:
+        return [("network", _network(result)), *_moved(result)[:1]]
+    return [("network", _network(result)), ("weights", _weights(result)), ("storage", held)]
+
+
+def _of_both(result: "Result") -> list[tuple[str, str]]:
+    """Tell what a machine of both modes moved, and what changing forms took."""
+    of_mode: dict[str, int] = {}
+    for layer in result.layers:
+        of_mode[layer.mode] = of_mode.get(layer.mode, 0) + layer.cycles
+    total = max(result.cycles, 1)
+    parts = [f"{mode} {percent(cycles / total)}" for mode, cycles in sorted(of_mode.items())]
+    return [*_moved(result), ("cycles of", ", ".join(parts))]
+
+
+WHERE = {"mnf": _of_mnf, "flexnn": _moved}
+"""What a mode tells of memories and network; `_of_both` is of those that mix modes."""
 
 
 def _network(result: "Result") -> str:
@@ -118,7 +135,7 @@ def _energy(result: "Result") -> Table:
     table = plain_table("Energy a frame", ("component",), ("energy", "part"))
     total = sum(result.energy.values())
     for name, pj in sorted(result.energy.items(), key=lambda item: -item[1]):
-        if not pj and (name in FLEXNN) != (result.mode == "flexnn"):
+        if not pj and name in FOREIGN.get(result.mode, (*MNF, *FLEXNN)):
             continue
         joule = pj * 1e-12 / max(result.frames, 1)
         table.add_row(name, si(joule, "J"), percent(pj / total if total else 0.0))
@@ -150,17 +167,18 @@ def _layers(result: "Result") -> Table:
     """Return a row for each layer; where layers run in waves these take the place of ``fired``."""
     is_cut = any(layer.waves > 1 for layer in result.layers)
     is_large = any(layer.events >= 1e5 * layer.frames for layer in result.layers)
-    is_flexnn = result.mode == "flexnn"
+    is_flexnn, is_mixed = result.mode == "flexnn", result.mode not in WHERE
     cut = "rounds" if is_flexnn else "waves" if is_cut else "fired"
     numbers = ("cycles", "pairs" if is_flexnn else "events", "dens", cut, "util.")
-    left = ("layer", "schedule" if is_flexnn else "tile")
+    left = ("layer", *(["mode"] if is_mixed else []), "schedule" if is_flexnn else "tile")
     table = plain_table("Layers, a frame", left, (*numbers, "lost most to", "energy"))
     for layer, record in zip(result.layers, result.layers.records(), strict=True):
         lost = max((c for c in Cause if c not in BUSY), key=layer.cause)
         joule = sum(v for k, v in record.items() if k.endswith("_pj")) * 1e-12
         table.add_row(
             layer.name,
-            layer.tile or layer.mode,
+            *([layer.mode] if is_mixed else []),
+            layer.tile or ("" if is_mixed else layer.mode),
             f"{layer.cycles / layer.frames:,.0f}",
             _count(layer.events / layer.frames, is_large),
             f"{layer.density:.2f}".lstrip("0"),
@@ -252,3 +270,7 @@ def show(
     side.add_row(_slots(result), _energy(result))
     console.print(side)
     console.print(_layers(result))
+    if result.decision:
+        from .hybrid.report import show_decision
+
+        show_decision(result.decision, console)

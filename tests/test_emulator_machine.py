@@ -119,9 +119,10 @@ def test_sizes_follow_from_modules_lanes_and_bytes(one):
     )
     word = 4 * pe.lanes
     assert pe.bank_words * word <= pe.psum_bank_bytes < (pe.bank_words + 1) * word
-    assert {a * b for a, b in pe.tiles} <= {n for n in (1, 3, 9) if pe.modules % n == 0}
+    assert all(pe.modules % (a * b) == 0 for a, b in pe.tiles)
     assert (1, 1) in pe.tiles
-    assert len(pe.tiles) == {True: 4, False: 3 if pe.modules % 3 == 0 else 1}[pe.modules % 9 == 0]
+    sides = {9: 1, 4: 3, 3: 2, 1: 1}  # tiles of nine positions, four, three and one
+    assert len(pe.tiles) == sum(n for size, n in sides.items() if pe.modules % size == 0)
 
 
 def test_a_machine_cannot_be_changed_in_place():

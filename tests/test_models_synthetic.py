@@ -126,10 +126,10 @@ def test_vgg16_s1_fires_as_many_events_as_the_densities_say_and_fits_the_weight_
     inputs = [values[layer.inputs[0]] for layer in weighted(network)[1:]]
     assert sum(x.size for x in inputs) == 8_931_328
     assert sum(np.count_nonzero(x) for x in inputs) == pytest.approx(2_080_999, abs=12)
-    held = np.zeros(weights.PES)
+    held = np.zeros(WeightRows().pes)
     for layer in weighted(network):
         rows, kept = rows_of("vgg16", layer)
-        held += np.bincount(rows.pe, kept > 0, weights.PES)
+        held += np.bincount(rows.pe, kept > 0, WeightRows().pes)
         assert density(layer.weight) == pytest.approx(0.501, rel=0.03), layer.name
     assert held.max() <= WEIGHT_BYTES // WeightRows().multipliers
 
@@ -144,7 +144,7 @@ def test_whole_rows_are_kept_as_many_in_each_pe_as_the_density_says(name):
         rows, kept = rows_of(name, layer)
         sizes = np.bincount(rows.row.reshape(-1), minlength=rows.pe.size)
         assert ((kept == 0) | (kept == sizes)).all()
-        for pe in range(weights.PES):
+        for pe in range(WeightRows().pes):
             mine = rows.pe == pe
             assert (kept[mine] > 0).sum() == int(mine.sum()) // 2, (layer.name, pe)
         assert layer.weight.min() >= -127 and not layer.weight_zero_point.any()
