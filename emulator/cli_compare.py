@@ -39,7 +39,8 @@ BY = {
 OF_LAYERS = ("cycles", "layers")
 """What notes are about that stand under the table of layers."""
 SMALLEST_SLOTS = 0.0005
-LEAST_WIDTH = 12
+LEAST_WIDTH, LABEL_WIDTH = 12, 20
+"""Of a column, and of labels, below which their text is not folded."""
 NOTHING = "-"
 
 
@@ -246,7 +247,8 @@ def _print(page: "Console", title: str, names: Sequence[str], rows: Rows) -> Non
         for header, _ in columns:
             drawn.add_column(Text(header), justify="right", no_wrap=True)
         for number, (label, _) in enumerate(rows):
-            drawn.add_row(Text(label), *(cells[number] for _, cells in columns))
+            folded = "\n".join(textwrap.wrap(label, max(LABEL_WIDTH, page.width // 3)))
+            drawn.add_row(Text(folded), *(cells[number] for _, cells in columns))
         return drawn
 
     def fits(drawn: Table) -> bool:

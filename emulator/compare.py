@@ -355,7 +355,7 @@ def _notes(results: Sequence[_Result], names: Sequence[str]) -> Iterator[tuple[s
     if len({result.frames for result in results}) > 1:
         yield "frames", "Numbers of frames differ: each run tells the mean of its own."
     if len({frozenset(layer.name for layer in result.layers) for result in results}) > 1:
-        yield "layers", "Some runs lack layers (a dash): a pool may be part of the layer before it."
+        yield "layers", "Some runs lack layers (a dash): pools in the layer before, conversions."
     for result, name in zip(results[1:], names[1:], strict=True):
         other = [one.machine.name for one in results].index(result.machine.name)
         changed = _changed(results[other].machine, result.machine)

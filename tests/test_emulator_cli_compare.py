@@ -292,6 +292,18 @@ def test_layers_have_value_mode_ratio_and_a_star_at_the_least(capsys, records, q
     assert len(set(stars)) > 1, "the case has but one winner"
 
 
+def test_runs_compete_for_a_layer_that_the_first_lacks(capsys, records):
+    quick = copy.deepcopy(records["other"])
+    quick["layers"][1]["cycles"] = 4
+    found = layers(printed(capsys, *written(records | {"quick": quick})))
+    assert [cell[::3] for cell in found["conv1_pool"]] == [
+        ("-", False),
+        ("-", False),
+        ("2.500", False),
+        ("2", True),
+    ]
+
+
 def test_the_least_wins_with_those_that_equal_it_unless_all_are_equal():
     assert best((3.0, 1.0, 2.0)) == (False, True, False)
     assert best((1.0, 2.0, 1.0)) == (True, False, True)
@@ -509,7 +521,7 @@ def test_clocks_that_differ_are_told_under_cycles_only(capsys, records):
 
 
 def test_layers_that_some_run_lacks_are_told(capsys, records):
-    told = "Some runs lack layers (a dash): a pool may be part of the layer before it.\n"
+    told = "Some runs lack layers (a dash): pools in the layer before, conversions.\n"
     assert told in printed(capsys, *written(records), "--layers", "1")
     assert told not in printed(capsys, "mnf-22nm.json", "mnf-tiny.json")
 
@@ -569,6 +581,19 @@ def test_runs_that_do_not_fit_go_into_tables_that_follow(capsys, monkeypatch, re
     single = [cell[0] for cell in whole["fc2"]]
     assert [cell.replace(",", "") for cell in cells] == [*single, single[1], *[single[2]] * 4]
     assert len(fc2) == out.count("Layers, ")
+
+
+def test_long_names_of_layers_are_folded(capsys, monkeypatch, records):
+    name = "/features/features.0/Conv_output_0_QuantizeLinear_Output of block-7 to events"
+    for record in records.values():
+        record["layers"][0]["name"] = name
+    paths = written(records)
+    monkeypatch.setenv("COLUMNS", "80")
+    out = printed(capsys, *paths)
+    assert max(map(len, out.splitlines())) <= 80 and "…" not in out
+    (first, last) = (out.index(" /features"), out.index(" conv2 "))
+    pieces = [re.split(" {2,}", line[1:])[0] for line in out[first:last].splitlines()]
+    assert "".join("".join(pieces).split()).startswith(name.replace(" ", ""))
 
 
 def test_digits_on_three_machines_fits_a_terminal_of_80_columns(capsys, monkeypatch, records):
@@ -711,7 +736,7 @@ def test_a_key_that_is_missing_or_odd_is_one_sentence_that_names_it(capsys, reco
     is_refused = False
     for value in ODD:
         paths = written({"a": a, "b": changed(b, path, value)})
-        for arguments in (paths, [paths[1], paths[0], "--json"], [paths[1], *paths[1:]]):
+        for arguments in (paths, [*paths[::-1], "--json"]):
             code, out, err = ended(capsys, *arguments)
             if code == 0:
                 assert err == "" and not re.search(r"\b(nan|inf|nanx|infx)\b", out, re.IGNORECASE)
