@@ -354,7 +354,9 @@ def _emulation(
             bar.update(task, description=f"choosing modes: {layer}")
 
         with ctrl_c.patience(True):
-            return make_emulation(network, machine, **given, progress=begin)
+            found = make_emulation(network, machine, **given, progress=begin)
+            ctrl_c.check()
+    return found
 
 
 def _go_through(

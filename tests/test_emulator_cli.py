@@ -81,7 +81,10 @@ def result_of(capsys, *arguments):
         (["run", "digits", "more"], r"got unexpected extra argument.*more.*run --help"),
         (["run", "digits", "--set"], "option '--set' requires an argument; see firemesh"),
         (["run", "digits", "--check=3"], "option '--check' does not take a value; see firemesh"),
-        (["run", "digits", "--mode", "nope"], "mode: must be one of mnf, flexnn, got 'nope'"),
+        (
+            ["run", "digits", "--mode", "nope"],
+            "mode: must be one of mnf, flexnn, auto or a YAML file .* got 'nope'",
+        ),
         (
             ["run", "lenet"],
             "lenet: no network .* googlenet; or give the path of an ONNX file",
@@ -391,7 +394,7 @@ SETTINGS = {
     "clock_hz=2e8": "clock_hz: must be a valid integer, got '2e8'",
     "threshold=256": f"threshold: {ABOVE} 255",
     "pe.modules=0": f"pe.modules: {BELOW} 1",
-    "pe.tile=2x2": "pe.tile: must be 'auto', '3x3', '3x1', '1x3' or '1x1', got '2x2'",
+    "pe.tile=5x5": "pe.tile: must be 'auto', '3x3', .*, '1x3' or '1x1', got '5x5'",
     "pe.forwarding=1": "pe.forwarding: must be a valid boolean, got 1",
     "pe.weight_bytes=1": "pe.weight_bytes: must hold at least one access of 27 bytes, got 1",
     "noc.multicast=no": "noc.multicast: must be 'tree', 'chain' or 'unicast', got False",

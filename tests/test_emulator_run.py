@@ -422,7 +422,11 @@ WRONG = {
     "nan": (ModelError, {"images": np.full((1, 8, 8), np.nan)}, "must be finite in float32"),
     "path as images": (ModelError, {"images": "frames.npy"}, "images: must have shape frames x"),
     "machine": (MachineError, {"machine": "eyeriss"}, "eyeriss: no machine of this name and no"),
-    "mode": (MachineError, {"mode": "nope"}, "mode: must be one of mnf, flexnn, got 'nope'"),
+    "mode": (
+        MachineError,
+        {"mode": "nope"},
+        "mode: must be one of mnf, flexnn, auto or a YAML file .* got 'nope'",
+    ),
     "mode of the machine": (
         MachineError,
         {"mode": "flexnn", "machine": "mnf-tiny"},

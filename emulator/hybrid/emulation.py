@@ -69,8 +69,8 @@ class HybridEmulation(Emulation):
             emulation._restore(state)
 
     def _side(self, step: AnyStep) -> Emulation:
-        """Return the emulation of a step's mode, where this one is."""
-        side = self._by_mode[self.plan.modes[step.name]]
+        """Return the emulation of a step's mode, where this one is; any where it has none."""
+        side = self._by_mode[self.plan.modes.get(step.name, "flexnn")]
         side.stand_at(self._position)
         return side
 
@@ -95,8 +95,6 @@ class HybridEmulation(Emulation):
             recorder.add(at.frame, run, at.results[-1])
 
     def _host_run(self, step: HostStep, inputs: tuple[Activations, ...]) -> HostRun:
-        if step.is_free:
-            return self._by_mode["flexnn"]._host_run(step, inputs)
         return self._side(step)._host_run(step, inputs)
 
     def _host_result(self, run: HostRun) -> LayerResult:
