@@ -344,8 +344,11 @@ def _emulation(
     network: "Network", machine: "AnyMachine", given: dict[str, Any], ctrl_c: _CtrlC
 ) -> "Emulation":
     """Return a network on a machine; show progress where layers are tried in both modes."""
+    from .machine import HybridMachine
     from .run import make_emulation
 
+    if not isinstance(machine, HybridMachine):
+        return make_emulation(network, machine, **given)
     with progress() as bar:
         task = bar.add_task("choosing modes", total=None)
 
@@ -354,9 +357,7 @@ def _emulation(
             bar.update(task, description=f"choosing modes: {layer}")
 
         with ctrl_c.patience(True):
-            found = make_emulation(network, machine, **given, progress=begin)
-            ctrl_c.check()
-    return found
+            return make_emulation(network, machine, **given, progress=begin)
 
 
 def _go_through(

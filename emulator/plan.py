@@ -239,6 +239,16 @@ def _check_thresholds(network: Network, machine: Machine) -> None:
             )
 
 
+def check_storage(network: Network, machine: Machine, needed: int) -> None:
+    """Raise unless storage holds so many bytes of event lists, or they lie in DRAM."""
+    limit = machine.storage.bytes
+    if limit is not None and needed > limit and machine.storage.tensors == "sram":
+        raise MappingError(
+            f"network {network.name}: its activations need {needed} bytes of storage, "
+            f"{machine.name} has {limit}; set storage.bytes to at least {needed} or to null"
+        )
+
+
 def make_plan(
     network: Network, machine: Machine, refused: dict[str, MappingError] | None = None
 ) -> Plan:
@@ -249,7 +259,8 @@ def make_plan(
     network : Network
     machine : Machine
     refused : dict, optional
-        Takes the weighted layers that do not fit, with the reason; the plan leaves them out.
+        Takes the weighted layers that do not fit, with the reason; the plan leaves them out, and
+        does not look whether storage holds the activations.
 
     Raises
     ------
@@ -265,12 +276,8 @@ def make_plan(
         if layer.name not in left_out
     ]
     regions, top = place(network, steps)
-    limit = machine.storage.bytes
-    if limit is not None and top > limit and machine.storage.tensors == "sram":
-        raise MappingError(
-            f"network {network.name}: its activations need {top} bytes of storage, "
-            f"{machine.name} has {limit}; set storage.bytes to at least {top} or to null"
-        )
+    if refused is None:
+        check_storage(network, machine, top)
     if machine.storage.tensors == "dram":
         regions = {name: used.dram + at for name, at in regions.items()}
     _check_thresholds(network, machine)

@@ -1,6 +1,6 @@
 """Where each tensor lies in storage."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..models.network import Network, Quantize, Reshape
 from .activations import EVENT_BYTES
@@ -30,14 +30,29 @@ def lifetimes(network: Network, steps: Sequence[LayerStep]) -> dict[str, tuple[i
     return {name: (i, last.get(root(name), i)) for name, i in written.items() if name == root(name)}
 
 
-def place(network: Network, steps: Sequence[LayerStep]) -> tuple[dict[str, int], int]:
-    """Place tensors in storage, first fit, each for its lifetime."""
+def place(
+    network: Network, steps: Sequence[LayerStep], wanted: Collection[str] | None = None
+) -> tuple[dict[str, int], int]:
+    """Place tensors, first fit, each for its lifetime.
+
+    Parameters
+    ----------
+    network : Network
+    steps : sequence of LayerStep
+    wanted : collection of str, optional
+        Only these, and new shapes of them.
+
+    Returns
+    -------
+    dict, int
+        First byte of each tensor, and the end of the last.
+    """
     regions: dict[str, int] = {}
     held: list[tuple[int, int, int]] = []
     top = 0
     alive = lifetimes(network, steps)
     for name, (first, last) in sorted(alive.items(), key=lambda item: item[1]):
-        if not network.tensors[name].is_code:
+        if not network.tensors[name].is_code or (wanted is not None and name not in wanted):
             continue
         size = EVENT_BYTES * network.tensors[name].size
         at = 0
@@ -48,6 +63,6 @@ def place(network: Network, steps: Sequence[LayerStep]) -> tuple[dict[str, int],
         held.append((at, at + size, last))
         top = max(top, at + size)
     for step in steps:
-        if isinstance(step.layer, Reshape):
+        if isinstance(step.layer, Reshape) and step.layer.inputs[0] in regions:
             regions[step.output] = regions[step.layer.inputs[0]]
     return regions, top

@@ -77,7 +77,7 @@ class ConvertRun:
     ----------
     step : ConvertStep
     part : Activations
-        The tensor; its activations and their addresses as events are the same in both forms.
+        The tensor, as the event list that it was or is now.
     sides : (Side, Side)
         What is read, and what is written.
     cycle0 : int

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..activations import Activations
+from ..activations import Activations, stored
 from ..checkpoint import State
 from ..emulation import Emulation, Keep
 from ..flexnn.emulation import FlexEmulation
@@ -14,7 +14,7 @@ from ..host import HostRun
 from ..layer_result import LayerResult
 from ..mnf_emulation import MnfEmulation
 from ..steps import AnyStep, HostStep
-from .convert import ConvertStep, convert, of_conversion
+from .convert import EVENTS, ConvertStep, convert, of_conversion
 from .idle import check_energy
 from .plan import HybridPlan
 
@@ -87,7 +87,12 @@ class HybridEmulation(Emulation):
             self._side(step)._run_weighted(step, tick, recorder, keep, before_pool)
             return
         at = self._position
-        run = convert(step, at.tensors[step.tensor], self.plan.machine, at.cycle)
+        part = at.tensors[step.tensor]
+        if step.to == EVENTS:
+            region = self.plan.regions[step.tensor]
+            part = stored(part.tensor, part.dense(), "raster", region)
+        run = convert(step, part, self.plan.machine, at.cycle)
+        at.tensors[step.tensor] = part
         at.cycle = run.cycle1
         at.results.append(of_conversion(run, self.plan.machine))
         keep(run)

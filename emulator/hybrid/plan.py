@@ -8,10 +8,10 @@ from ...models.network import Network
 from ..flexnn.descriptor import Descriptor
 from ..flexnn.plan import FlexPlan, FlexStep, Search, make_flex_plan
 from ..mapping import MappingError
-from ..plan import Plan, make_plan
+from ..plan import Plan, check_storage, make_plan
 from ..regions import place
-from ..steps import HostStep, MnfStep
-from .convert import FORM, ConvertStep
+from ..steps import AnyStep, HostStep, MnfStep
+from .convert import EVENTS, FORM, ZVC, ConvertStep
 from .machine import HybridMachine
 
 LayerSteps = tuple[MnfStep | FlexStep | HostStep, ...]
@@ -119,9 +119,9 @@ class HybridPlan:
     flexnn : FlexPlan
         The steps of mode flexnn.
     regions : dict
-        First byte of each stored tensor as an event list.
+        First byte of each stored tensor: as an event list, if it ever is one.
     storage_bytes : int
-        Bytes that the tensors need in one form.
+        Bytes that the tensors need, in both forms.
     load_cycles : int
         0: weights come in during the frame, for others use the PEs' memories in between.
     """
@@ -191,21 +191,56 @@ def make_hybrid_plan(
             step = replace(step, given=known[layer.name])
         steps.append(step)
     of_step = {name: mode for name, (mode, _) in of_mode.items()}
-    regions, top = place(choices.network, steps)
-    machine, weights = choices.machine, choices.mnf.dram_bytes
-    in_dram = machine.mnf.storage.tensors == "dram"
-    regions = {name: at + weights * in_dram for name, at in regions.items()}
-    tensor_base = top if in_dram else weights
-    common = {"regions": regions, "storage_bytes": top}
-    of_mnf = tuple(s for s in steps if not isinstance(s, FlexStep) and of_step.get(s.name) == "mnf")
-    of_flexnn = tuple(
-        s for s in steps if not isinstance(s, MnfStep) and of_step.get(s.name) == "flexnn"
-    )
-    bases = {"tensor_base": tensor_base, "weight_base": weights + top * (1 + in_dram)}
-    mnf = replace(choices.mnf, steps=of_mnf, **common)
-    flexnn = replace(choices.flexnn, steps=of_flexnn, **common, **bases)
     whole = _with_conversions(choices, steps, of_step)
-    return HybridPlan(choices.network, machine, of_step, whole, mnf, flexnn, regions, top)
+    (events, n_events), (zvc, n_zvc) = _placed(choices, steps, whole, of_step)
+    weights, in_dram = choices.mnf.dram_bytes, choices.machine.mnf.storage.tensors == "dram"
+    check_storage(choices.network, choices.machine.of_mnf, n_events)
+    first = weights if in_dram else 0
+    events = {name: at + first for name, at in events.items()}
+    mnf = replace(
+        choices.mnf,
+        steps=tuple(s for s in steps if _is_of(s, "mnf", of_step) and not isinstance(s, FlexStep)),
+        regions=events,
+        storage_bytes=n_events,
+    )
+    tensor_base = weights + n_events * in_dram
+    flexnn = replace(
+        choices.flexnn,
+        steps=tuple(
+            s for s in steps if _is_of(s, "flexnn", of_step) and not isinstance(s, MnfStep)
+        ),
+        regions=zvc,
+        storage_bytes=n_zvc,
+        tensor_base=tensor_base,
+        weight_base=tensor_base + n_zvc,
+    )
+    n_bytes = n_events + n_zvc
+    return HybridPlan(
+        choices.network, choices.machine, of_step, whole, mnf, flexnn, zvc | events, n_bytes
+    )
+
+
+def _is_of(step: AnyStep, mode: str, modes: Mapping[str, str]) -> bool:
+    return modes.get(step.name) == mode
+
+
+def _placed(
+    choices: Choices,
+    steps: Sequence[MnfStep | FlexStep | HostStep],
+    whole: Sequence[AnyStep],
+    modes: Mapping[str, str],
+) -> list[tuple[dict[str, int], int]]:
+    """Return first bytes of the tensors that are ever event lists, and of those ever ZVC."""
+    held: dict[str, set[str]] = {form: set(choices.network.inputs) for form in (EVENTS, ZVC)}
+    for step in whole:
+        if isinstance(step, ConvertStep):
+            held[step.to].add(step.tensor)
+        elif step.name in modes:
+            held[FORM[modes[step.name]]].add(step.output)
+        else:
+            for names in held.values():
+                names.add(step.output)
+    return [place(choices.network, steps, held[form]) for form in (EVENTS, ZVC)]
 
 
 def _with_conversions(

@@ -20,7 +20,7 @@ from ..state import Memory
 from ..steps import HostStep
 from ..streams import Stream, steps
 from ..trace_tables import Ports, flat_sizes, shared_tables
-from .convert import ConvertRun, ConvertStep, Side
+from .convert import EVENTS, ZVC, ConvertRun, ConvertStep, Side
 from .plan import HybridPlan
 
 AnyRun = WaveRun | FlexRun | HostRun | ConvertRun
@@ -81,8 +81,13 @@ class HybridTrace:
 
     def _base(self, step: ConvertStep) -> int:
         """Return the first byte of what a conversion makes."""
-        at = self._plan.regions[step.tensor]
-        return at + (self._plan.flexnn.tensor_base if step.to == "zvc" else 0)
+        if step.to == EVENTS:
+            return self._plan.regions[step.tensor]
+        return self._zvc(step.tensor)
+
+    def _zvc(self, tensor: str) -> int:
+        """Return the first byte of DRAM of a ZVC tensor."""
+        return self._plan.flexnn.tensor_base + self._plan.flexnn.regions[tensor]
 
     def _side(self, run: AnyRun) -> RunTrace:
         is_mnf = self._plan.modes.get(run.step.name) == "mnf"
@@ -103,7 +108,7 @@ class HybridTrace:
     ) -> None:
         """Add what a conversion reads, or what it writes, from cycle ``begin`` of it on."""
         stream = Stream.CONVERT_READ if side.op == READ else Stream.CONVERT_WRITE
-        if (side.op == READ) == (run.step.to == "zvc"):
+        if (side.op == READ) == (run.step.to == ZVC):
             address = run.part.address
             if len(address):
                 pattern = patterns.add([Item(side.memory, side.op, side.bytes // side.accesses)])
@@ -113,8 +118,8 @@ class HybridTrace:
             return
         width = self._plan.machine.flexnn.dram.bytes_per_cycle
         pattern = patterns.add([Item(side.memory, side.op, width, a_step=width)])
-        base = self._plan.regions[run.step.tensor] + self._plan.flexnn.tensor_base
-        columns = {"span": np.array([side.bytes]), "base": np.array([base]), "pattern": pattern}
+        base = np.array([self._zvc(run.step.tensor)])
+        columns = {"span": np.array([side.bytes]), "base": base, "pattern": pattern}
         lists.add(stream, [0], 1, Rule(walks=Walk.SPAN), columns, np.array([[begin]]))
 
     def wave_of(self, run: AnyRun) -> int:
