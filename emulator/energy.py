@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .description import Description, MachineError
-from .mnf_description import Machine
+from .kinds import Memory
+from .mnf.machine import Machine
 from .slots import BUSY, IDLE
-from .state import Memory
 
 
 class AccessEnergy(BaseModel):

@@ -32,7 +32,7 @@ def _is_emulators(error: Exception) -> bool:
     """Return whether it is one of the emulator's; kernels are imported only if they could run."""
     from ..models.network import ModelError
     from .machine import MachineError
-    from .mapping import MappingError
+    from .mnf.mapping import MappingError
 
     if isinstance(error, ModelError | MachineError | MappingError):
         return True

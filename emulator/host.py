@@ -1,8 +1,8 @@
-"""The host unit: computes what PEs do not, from and to the storage PE's event lists.
+"""The host unit: computes what PEs do not (chosen; the papers have no such unit).
 
-It reads a layer's input events one per cycle through storage's port, and then writes the output's
-events one per cycle (chosen; the paper has no such unit). New shapes and the conversions at the
-network's edge take no cycles.
+It reads a layer's inputs, then writes its output, in the form and at the pace of its mode: events
+one per cycle, or bytes at DRAM's width. New shapes and the conversions at the network's edge take
+no cycles.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ..models import operators
 from .activations import Activations, as_input, stored
-from .plan import Plan
 from .steps import AnyPlan, HostStep
 
 
@@ -46,17 +45,25 @@ class HostRun:
         return (0, 0) if self.step.is_free else (self.n_events, len(self.output.flat))
 
 
-def run_layer(plan: Plan, step: HostStep, inputs: tuple[Activations, ...], cycle: int) -> HostRun:
-    """Run a layer that reads and writes codes on the host unit."""
+def compute(
+    plan: AnyPlan, step: HostStep, inputs: tuple[Activations, ...], order: str
+) -> Activations:
+    """Return what a layer that reads and writes codes makes, as it is stored.
+
+    Parameters
+    ----------
+    plan : AnyPlan
+    step : HostStep
+    inputs : tuple of Activations
+    order : {"row", "channel", "raster"}
+        How storage arranges it.
+    """
     tensor = plan.network.tensors[step.output]
     if step.is_free:
-        return HostRun(step, cycle, cycle, inputs, inputs[0].renamed(tensor))
+        return inputs[0].renamed(tensor)
     arrays = [part.dense()[None] for part in inputs]
     codes = operators.apply(plan.network, step.layer, *arrays)[0]
-    order = plan.machine.storage.event_order
-    output = stored(tensor, codes, order, plan.regions[step.output])
-    end = cycle + sum(len(part.flat) for part in inputs) + len(output.flat)
-    return HostRun(step, cycle, end, inputs, output)
+    return stored(tensor, codes, order, plan.regions[step.output])
 
 
 def enter(plan: AnyPlan, step: HostStep, values: NDArray[np.float32]) -> Activations:

@@ -9,9 +9,9 @@ from ..noc.iq_state import Stall
 from .description import Description
 from .energy import Activity
 from .host import HostRun
+from .kinds import Kind, Memory
 from .latency import Latency, added
 from .slots import BUSY, Cause
-from .state import Kind, Memory
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class LayerResult:
         Cycles of packets that wait in routers with virtual channels, by
         `firemesh.noc.iq_state.Stall`.
     latency : int64[kinds, 3]
-        Packets by `firemesh.emulator.state.Kind` at each of their destinations: how many, cycles
+        Packets by `firemesh.emulator.kinds.Kind` at each of their destinations: how many, cycles
         from creation to the tail's delivery added up, most cycles.
     """
 

@@ -8,7 +8,7 @@ from typing import Any
 from .description import MachineError, Noc, load_yaml, read_yaml, sentence
 from .flexnn.machine import FlexMachine
 from .hybrid.machine import HybridMachine
-from .mnf_description import Machine, Mesh, Pe, Storage
+from .mnf.machine import Machine, Mesh, Pe, Storage
 
 __all__ = ["AnyMachine", "FlexMachine", "HybridMachine", "Machine", "MachineError", "Mesh", "Noc",
            "Pe", "Storage", "machine", "mnf_machine", "parse", "parse_yaml", "preset_text",

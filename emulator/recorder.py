@@ -12,8 +12,8 @@ from ..traces.schema import dtype_of
 from ..traces.writer import TraceWriter
 from . import energy
 from .emulation import Emulation
+from .kinds import Memory
 from .layer_result import LayerResult
-from .state import Memory
 from .trace_tables import mesh_links
 
 State = dict[str, NDArray[Any]]

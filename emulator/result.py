@@ -11,11 +11,10 @@ from ..noc.iq_state import Stall
 from ..noc.topology import LOCAL, PORT_NAMES
 from .description import Description
 from .energy import energy
+from .kinds import STORAGE_NODE, Kind, Memory
 from .latency import Latency, added, mean_latency
 from .layer_result import LayerResult
-from .messages import STORAGE_NODE
 from .slots import BUSY, Cause
-from .state import Kind, Memory
 
 if TYPE_CHECKING:
     from .hybrid.decide import Decision

@@ -52,7 +52,7 @@ def make_emulation(
         Called while modes are chosen.
     """
     if isinstance(machine, Machine):
-        from .mnf_emulation import MnfEmulation
+        from .mnf.emulation import MnfEmulation
 
         return MnfEmulation(network, machine)
     if isinstance(machine, FlexMachine):

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..models.network import Conv, Linear, Network
+from .kinds import Memory
 from .shape import weights
 from .slots import BUSY, LABELS, Cause
-from .state import Memory
 
 if TYPE_CHECKING:
     from .formats import TensorSizes

@@ -5,9 +5,10 @@ The slow and obvious reading: one Python tuple per access.
 
 from collections import Counter
 
-from firemesh.emulator.mnf import WaveRun
-from firemesh.emulator.plan import Plan
-from firemesh.emulator.state import Burst, Event, Kind
+from firemesh.emulator.kinds import Kind
+from firemesh.emulator.mnf.plan import Plan
+from firemesh.emulator.mnf.run import WaveRun
+from firemesh.emulator.mnf.state import Burst, Event
 
 
 def accesses(plan: Plan, run: WaveRun) -> list[tuple[int, int, str, str, int, int]]:

@@ -11,9 +11,9 @@ from small_layers import nocs, roomy
 from small_mappings import machines, network_of, shapes
 
 from firemesh.emulator.machine import Machine
-from firemesh.emulator.mapping import Mapping, candidates
-from firemesh.emulator.plan import make_plan
-from firemesh.emulator.rows import row_counts
+from firemesh.emulator.mnf.mapping import Mapping, candidates
+from firemesh.emulator.mnf.plan import make_plan
+from firemesh.emulator.mnf.rows import row_counts
 from firemesh.emulator.shape import Pool, covers_psums, pool_window
 from firemesh.models.network import MaxPool, ModelError, Network
 from firemesh.models.shapes import pool_shape

@@ -6,12 +6,12 @@ import numpy as np
 from hypothesis import strategies as st
 
 from firemesh.emulator.activations import volume
-from firemesh.emulator.loading import packet_flits
 from firemesh.emulator.machine import Machine, machine
-from firemesh.emulator.mapping import MappingError
-from firemesh.emulator.messages import flits_of
-from firemesh.emulator.plan import Plan, make_plan
-from firemesh.emulator.steps import MnfStep, Residency
+from firemesh.emulator.mnf.loading import packet_flits
+from firemesh.emulator.mnf.mapping import MappingError
+from firemesh.emulator.mnf.messages import flits_of
+from firemesh.emulator.mnf.plan import Plan, make_plan
+from firemesh.emulator.mnf.steps import MnfStep, Residency
 from firemesh.models.network import Conv, MaxPool, Network, Tensor
 from firemesh.noc.profiles import PROFILES, Profile
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from small_windows import layers
 
 from firemesh.emulator.machine import machine
-from firemesh.emulator.mapping import linear, with_tile
+from firemesh.emulator.mnf.mapping import linear, with_tile
 from firemesh.emulator.shape import ConvShape
 from firemesh.models.network import Conv, Network, Tensor
 

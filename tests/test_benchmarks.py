@@ -13,7 +13,7 @@ import pytest
 
 import firemesh
 from firemesh.emulator.machine import machine
-from firemesh.emulator.mnf_emulation import MnfEmulation
+from firemesh.emulator.mnf.emulation import MnfEmulation
 from firemesh.emulator.run import Tally, recording
 from firemesh.models.network import Conv, Network, Tensor
 from firemesh.models.prune import prune_rows

@@ -14,8 +14,8 @@ import pytest
 from firemesh.emulator.flexnn.descriptor import Cut, Descriptor
 from firemesh.emulator.flexnn.dims import LayerDims, sizes
 from firemesh.emulator.flexnn.engine import run_layer
+from firemesh.emulator.kinds import Memory
 from firemesh.emulator.machine import machine
-from firemesh.emulator.state import Memory
 
 pytestmark = pytest.mark.benchmark
 

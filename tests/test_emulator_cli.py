@@ -768,7 +768,7 @@ main(["run", "digits", "--json"])
 """
 
 
-@pytest.mark.parametrize("module", ["typer", "onnx", "rich.console", "firemesh.emulator.pe"])
+@pytest.mark.parametrize("module", ["typer", "onnx", "rich.console", "firemesh.emulator.mnf.pe"])
 def test_ctrl_c_during_an_import_ends_quietly(module):
     command = [sys.executable, "-c", IN_IMPORT, module]
     found = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -794,7 +794,7 @@ exec(callback, compiler)
 
 class CtrlC:
     def find_spec(self, name, path, target=None):
-        if name == "firemesh.emulator.pe":
+        if name == "firemesh.emulator.mnf.pe":
             Finalised() if sys.argv[1] == "finalised" else compiler["call"]()
 
 sys.meta_path.insert(0, CtrlC())

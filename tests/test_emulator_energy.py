@@ -16,9 +16,9 @@ from firemesh.emulator.energy import (
     table,
     tables,
 )
+from firemesh.emulator.kinds import Memory
 from firemesh.emulator.machine import Machine, MachineError, machine
 from firemesh.emulator.slots import BUSY, IDLE, Cause
-from firemesh.emulator.state import Memory
 
 every_table = pytest.mark.parametrize("name", tables())
 every_machine = st.sampled_from(

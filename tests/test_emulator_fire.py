@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_mappings import mappings
 
-from firemesh.emulator.fire import fire_order
 from firemesh.emulator.machine import machine
-from firemesh.emulator.mapping import with_tile
+from firemesh.emulator.mnf.fire import fire_order
+from firemesh.emulator.mnf.mapping import with_tile
 from firemesh.emulator.shape import ConvShape, Pool
 from firemesh.encoders.events import Window
 

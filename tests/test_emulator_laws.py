@@ -13,13 +13,13 @@ from small_layers import cases
 from test_emulator_oracle import stored_input
 
 import firemesh
-from firemesh.emulator import mnf
 from firemesh.emulator.activations import Activations
 from firemesh.emulator.interconnect import interconnect
+from firemesh.emulator.kinds import Kind, Memory
 from firemesh.emulator.machine import machine
-from firemesh.emulator.mnf_emulation import MnfEmulation
+from firemesh.emulator.mnf import run as mnf
+from firemesh.emulator.mnf.emulation import MnfEmulation
 from firemesh.emulator.slots import Cause
-from firemesh.emulator.state import Kind, Memory
 from firemesh.models.network import Linear
 from firemesh.models.reference import conv_sums, forward, linear_sums
 

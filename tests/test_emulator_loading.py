@@ -15,13 +15,13 @@ from test_traces_oracle import expanded
 
 import firemesh
 from firemesh.emulator.check import differences
-from firemesh.emulator.mnf import WaveRun
-from firemesh.emulator.mnf_emulation import MnfEmulation
-from firemesh.emulator.plan import make_plan
+from firemesh.emulator.kinds import Kind, Memory
+from firemesh.emulator.mnf.emulation import MnfEmulation
+from firemesh.emulator.mnf.plan import make_plan
+from firemesh.emulator.mnf.run import WaveRun
+from firemesh.emulator.mnf.steps import MnfStep, Residency
 from firemesh.emulator.recorder import Recorder
 from firemesh.emulator.slots import Cause
-from firemesh.emulator.state import Kind, Memory
-from firemesh.emulator.steps import MnfStep, Residency
 from firemesh.models.reference import forward
 from firemesh.traces import writer
 from firemesh.traces.verify import verify

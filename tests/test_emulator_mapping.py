@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from small_mappings import TILES, machines, mappings, network_of, shapes, tiles_of
 
 from firemesh.emulator.machine import machine
-from firemesh.emulator.mapping import (
+from firemesh.emulator.mnf.mapping import (
     MappingError,
     candidates,
     conv_pes,
@@ -22,9 +22,9 @@ from firemesh.emulator.mapping import (
     row_cycles,
     with_tile,
 )
-from firemesh.emulator.plan import make_plan
+from firemesh.emulator.mnf.plan import make_plan
+from firemesh.emulator.mnf.steps import Residency
 from firemesh.emulator.shape import ConvShape
-from firemesh.emulator.steps import Residency
 from firemesh.encoders.events import Window
 from firemesh.models.network import Conv, Network, Tensor
 

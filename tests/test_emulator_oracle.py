@@ -9,13 +9,13 @@ from oracle_mnf import Mapping, OracleLayer, OracleMachine, OracleResult, run_wa
 from oracle_waves import OracleCut, blocks, waves
 from small_layers import Case, cases
 
-from firemesh.emulator import mnf
 from firemesh.emulator.activations import arrived, merged
 from firemesh.emulator.interconnect import interconnect
+from firemesh.emulator.kinds import Kind
+from firemesh.emulator.mnf import run as mnf
+from firemesh.emulator.mnf.steps import MnfStep
 from firemesh.emulator.shape import weights
 from firemesh.emulator.slots import Cause
-from firemesh.emulator.state import Kind
-from firemesh.emulator.steps import MnfStep
 from firemesh.encoders.events import raster
 from firemesh.models.reference import forward
 from firemesh.noc.profiles import PROFILES

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import firemesh
-from firemesh.emulator import mnf
 from firemesh.emulator.machine import machine
-from firemesh.emulator.mapping import MappingError
-from firemesh.emulator.mnf_emulation import MnfEmulation
-from firemesh.emulator.plan import make_plan
+from firemesh.emulator.mnf import run as mnf
+from firemesh.emulator.mnf.emulation import MnfEmulation
+from firemesh.emulator.mnf.mapping import MappingError
+from firemesh.emulator.mnf.plan import make_plan
 from firemesh.models.network import (
     Add,
     Conv,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import firemesh
+from firemesh.emulator.kinds import Kind
 from firemesh.emulator.machine import machine
-from firemesh.emulator.mnf import EngineError
-from firemesh.emulator.state import Kind
+from firemesh.emulator.mnf.run import EngineError
 from firemesh.noc.profiles import ROUTERS
 from firemesh.traces.verify import verify
 

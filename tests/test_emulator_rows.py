@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_mappings import mappings, place_of
 
-from firemesh.emulator.rows import packed, weight_rows
+from firemesh.emulator.mnf.rows import packed, weight_rows
 
 quick = settings(deadline=None, max_examples=150)
 SEEDS = st.integers(0, 2**32 - 1)

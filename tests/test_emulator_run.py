@@ -13,13 +13,13 @@ import pytest
 import firemesh
 from firemesh.emulator.check import differences
 from firemesh.emulator.host import HostRun
+from firemesh.emulator.kinds import Memory
 from firemesh.emulator.machine import MachineError
-from firemesh.emulator.mapping import MappingError
-from firemesh.emulator.mnf_emulation import MnfEmulation
+from firemesh.emulator.mnf.emulation import MnfEmulation
+from firemesh.emulator.mnf.mapping import MappingError
+from firemesh.emulator.mnf.steps import MnfStep
 from firemesh.emulator.run import Tally
 from firemesh.emulator.slots import BUSY, Cause
-from firemesh.emulator.state import Memory
-from firemesh.emulator.steps import MnfStep
 from firemesh.models import reference, zoo
 from firemesh.models.network import Add, GlobalAveragePool, ModelError, Reshape
 

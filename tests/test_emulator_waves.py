@@ -13,14 +13,14 @@ from small_mappings import mappings, network_of
 import firemesh
 from firemesh.emulator.latency import Latency
 from firemesh.emulator.layer_result import LayerResult
-from firemesh.emulator.mapping import candidates
-from firemesh.emulator.mnf import WaveRun
-from firemesh.emulator.mnf_emulation import MnfEmulation
-from firemesh.emulator.rows import packed, row_counts, weight_rows
+from firemesh.emulator.mnf.emulation import MnfEmulation
+from firemesh.emulator.mnf.mapping import candidates
+from firemesh.emulator.mnf.result import of_wave
+from firemesh.emulator.mnf.rows import packed, row_counts, weight_rows
+from firemesh.emulator.mnf.run import WaveRun
+from firemesh.emulator.mnf.steps import Residency
+from firemesh.emulator.mnf.waves import Cutter, bands, best_cut, chunks, held_rows, of_band
 from firemesh.emulator.shape import ConvShape, Pool, weights
-from firemesh.emulator.steps import Residency
-from firemesh.emulator.wave_result import of_wave
-from firemesh.emulator.waves import Cutter, bands, best_cut, chunks, held_rows, of_band
 from firemesh.encoders.events import Window
 from firemesh.models.reference import forward
 

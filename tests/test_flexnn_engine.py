@@ -12,8 +12,8 @@ from firemesh.emulator.flexnn.machine import FlexMachine
 from firemesh.emulator.flexnn.rules import broken
 from firemesh.emulator.flexnn.timeline import Mark
 from firemesh.emulator.flexnn.wires import Load
+from firemesh.emulator.kinds import Memory
 from firemesh.emulator.slots import Cause
-from firemesh.emulator.state import Memory
 
 KINDS = ("plain", "grouped", "depthwise", "pointwise", "linear")
 

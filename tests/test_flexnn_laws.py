@@ -14,9 +14,9 @@ from firemesh.emulator.flexnn.engine import run_layer
 from firemesh.emulator.flexnn.machine import FlexMachine
 from firemesh.emulator.flexnn.timeline import Mark
 from firemesh.emulator.flexnn.wires import Load
+from firemesh.emulator.kinds import Memory
 from firemesh.emulator.machine import machine
 from firemesh.emulator.slots import Cause
-from firemesh.emulator.state import Memory
 
 
 def speed_up(width, lanes, density):

@@ -18,8 +18,8 @@ from firemesh.emulator.flexnn.exchanges import exchanges, packets_of
 from firemesh.emulator.flexnn.machine import FlexMachine
 from firemesh.emulator.flexnn.mesh import Mesh
 from firemesh.emulator.flexnn.wires import Load
+from firemesh.emulator.kinds import Memory
 from firemesh.emulator.machine import MachineError, machine
-from firemesh.emulator.state import Memory
 
 SEEDS = range(60)
 

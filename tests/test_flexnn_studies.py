@@ -16,9 +16,9 @@ from firemesh.emulator.flexnn.emulation import FlexEmulation
 from firemesh.emulator.flexnn.engine import run_layer
 from firemesh.emulator.flexnn.plan import FlexStep, Search
 from firemesh.emulator.flexnn.rules import broken
+from firemesh.emulator.kinds import Memory
 from firemesh.emulator.machine import MachineError, machine
 from firemesh.emulator.slots import BUSY, Cause
-from firemesh.emulator.state import Memory
 from firemesh.emulator.studies import eyeriss_rs, eyeriss_rs_job, flexnn
 from firemesh.emulator.studies.flexnn_dataflows import FIXED, FLEXIBLE, Option, cases, totals
 from firemesh.emulator.studies.flexnn_job import FlexJob

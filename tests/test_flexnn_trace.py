@@ -9,8 +9,8 @@ from flexnn_networks import described, parsed, random_case
 from oracle_flexnn import run_layer as oracle
 
 import firemesh
+from firemesh.emulator.kinds import Memory
 from firemesh.emulator.slots import Cause
-from firemesh.emulator.state import Memory
 from firemesh.traces.reader import open_trace
 from firemesh.traces.verify import verify
 

@@ -121,7 +121,7 @@ every_kernel_file = pytest.mark.parametrize(
 
 
 def test_there_are_kernels_of_network_pes_and_engine():
-    assert {"noc/step_simple.py", "emulator/pe.py", "emulator/engine.py"} <= {
+    assert {"noc/step_simple.py", "emulator/mnf/pe.py", "emulator/mnf/engine.py"} <= {
         str(path.relative_to(ROOT)) for path in WITH_KERNELS
     }
 

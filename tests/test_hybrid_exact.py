@@ -21,8 +21,8 @@ from firemesh.emulator.hybrid.decide import decide
 from firemesh.emulator.hybrid.emulation import HybridEmulation
 from firemesh.emulator.hybrid.mode_file import modes_of
 from firemesh.emulator.hybrid.plan import make_choices, make_hybrid_plan
-from firemesh.emulator.mnf_emulation import MnfEmulation
-from firemesh.emulator.state import Memory
+from firemesh.emulator.kinds import Memory
+from firemesh.emulator.mnf.emulation import MnfEmulation
 from firemesh.models.network import (
     Add,
     Concat,

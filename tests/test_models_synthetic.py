@@ -7,7 +7,7 @@ import pytest
 from onnx import helper
 
 from firemesh.emulator.machine import machine
-from firemesh.emulator.mapping import row_cycles, with_tile
+from firemesh.emulator.mnf.mapping import row_cycles, with_tile
 from firemesh.emulator.shape import conv_shape
 from firemesh.models import noise, reference, synthetic, zoo
 from firemesh.models.architectures import ARCHITECTURES

@@ -10,8 +10,8 @@ from column_accesses import accesses as column_accesses
 from test_traces_oracle import expanded
 
 import firemesh
-from firemesh.emulator.mnf import WaveRun
-from firemesh.emulator.mnf_emulation import MnfEmulation
+from firemesh.emulator.mnf.emulation import MnfEmulation
+from firemesh.emulator.mnf.run import WaveRun
 from firemesh.emulator.recorder import Recorder
 from firemesh.emulator.run import Tally, recording
 from firemesh.traces import writer

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from small_layers import cases
 from test_emulator_oracle import run_frames
 
+from firemesh.emulator.mnf.result import of_wave
 from firemesh.emulator.recorder import Recorder
-from firemesh.emulator.wave_result import of_wave
 from firemesh.traces.reader import open_trace
 from firemesh.traces.verify import verify
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...noc.kernel import kernel, outer_kernel
-from ..state import Memory
+from ..kinds import Memory
 from .dims import Dim
 from .transfers import transfers
 from .wires import Load, Wires

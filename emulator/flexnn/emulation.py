@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models import operators
 from ...models.network import Network
-from ..activations import Activations, stored
+from .. import host
+from ..activations import Activations
 from ..checkpoint import State
 from ..emulation import Emulation, Keep
 from ..host import HostRun
+from ..kinds import Memory
 from ..layer_result import LayerResult, of_host
 from ..shape import weights
-from ..state import Memory
 from ..steps import HostStep
 from .choice import Counted, best_estimate, counted, least
 from .descriptor import Descriptor
@@ -129,14 +129,10 @@ class FlexEmulation(Emulation):
 
     def _host_run(self, step: HostStep, inputs: tuple[Activations, ...]) -> HostRun:
         """Run a layer on the host unit, which reads and writes DRAM at its width."""
-        tensor, cycle = self.plan.network.tensors[step.output], self._position.cycle
-        if step.is_free:
-            return HostRun(step, cycle, cycle, inputs, inputs[0].renamed(tensor))
-        arrays = [part.dense()[None] for part in inputs]
-        codes = operators.apply(self.plan.network, step.layer, *arrays)[0]
-        output = stored(tensor, codes, ORDER, self.plan.regions[step.output])
-        end = cycle + sum(self._words(part) for part in (*inputs, output))
-        return HostRun(step, cycle, end, inputs, output)
+        output = host.compute(self.plan, step, inputs, ORDER)
+        words = 0 if step.is_free else sum(self._words(part) for part in (*inputs, output))
+        cycle = self._position.cycle
+        return HostRun(step, cycle, cycle + words, inputs, output)
 
     def _words(self, part: Activations) -> int:
         machine = self.plan.machine

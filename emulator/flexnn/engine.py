@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kinds import Memory
 from ..slots import Cause
-from ..state import Memory
 from .descriptor import Cut
 from .dims import OF_DIMS, Dim
 from .files import Shape, files, room

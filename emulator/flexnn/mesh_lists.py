@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ...noc.packet_trace import PacketTrace
 from ...traces.lists import Lists, Rule
 from ...traces.schema import PACKET_SHIFT
+from ..kinds import Kind
 from ..patterns import READ, WRITE, Item
-from ..state import Kind
 from ..streams import NOC_EJECT, NOC_INJECT, Stream, steps
 from .engine import LayerRun
 from .exchanges import exchange

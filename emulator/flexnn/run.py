@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from ...models.network import Tensor
 from ...models.requantise import requantise
 from ..activations import Activations, stored, volume
+from ..kinds import Kind
 from ..latency import Latency
 from ..layer_result import LayerResult
 from ..shape import weights
-from ..state import Kind
 from .descriptor import Cut, Descriptor
 from .engine import LayerRun, run_layer
 from .machine import FlexMachine
@@ -111,7 +111,7 @@ def of_flex(run: FlexRun) -> LayerResult:
     """Return the result of a layer of one frame on the array.
 
     ``events`` are pairs that were multiplied, ``waves`` rounds. What goes over buses is counted as
-    accesses of `firemesh.emulator.state.Memory.BUS`, what goes over the mesh as flits.
+    accesses of `firemesh.emulator.kinds.Memory.BUS`, what goes over the mesh as flits.
     """
     array = run.array
     return LayerResult(

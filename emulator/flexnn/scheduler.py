@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..description import MachineError
-from ..state import build
+from ..mnf.state import build
 from .branches import Branches, Count, Flow, Objective, Row, Values
 from .branches import search as go_through
 from .dataflows import DATAFLOWS

@@ -12,10 +12,10 @@ from ...traces.lists import Lists, Rule
 from ...traces.schema import Walk
 from ..activations import volume
 from ..host import HostRun
+from ..kinds import Memory
 from ..layer_result import LayerResult
 from ..patterns import READ, WRITE, Item
 from ..run_trace import Records
-from ..state import Memory
 from ..steps import HostStep
 from ..streams import NOC_EJECT, NOC_INJECT, Stream
 from ..trace_tables import Ports, shared_tables

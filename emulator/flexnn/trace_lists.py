@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ...traces.lists import Lists, Rule
 from ...traces.schema import Walk
+from ..kinds import Memory
 from ..patterns import READ, WRITE, Item
 from ..run_trace import Records
-from ..state import Memory
 from ..streams import Stream
 from .addresses import (
     file_layout,

@@ -5,7 +5,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ...noc.kernel import kernel, outer_kernel, popcount
-from ..state import Memory
+from ..kinds import Memory
 from .dims import Dim
 from .files import ALL
 from .operands import Operands

@@ -10,8 +10,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ...noc.kernel import kernel, outer_kernel, popcount
+from ..kinds import Memory
 from ..slots import Cause
-from ..state import Memory
 from .files import Files, Held, Room, Shape, Tally
 from .operands import Operands
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ..activations import EVENT_BYTES, Activations
 from ..flexnn.tensor_bytes import tensor_bytes
+from ..kinds import Memory
 from ..layer_result import LayerResult, without_pes
 from ..patterns import READ, WRITE
-from ..state import Memory
 from .machine import HybridMachine
 
 EVENTS, ZVC = "events", "zvc"

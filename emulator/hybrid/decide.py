@@ -15,7 +15,7 @@ from ..engine_error import EngineError
 from ..flexnn.descriptor import Descriptor
 from ..flexnn.emulation import FlexEmulation
 from ..layer_result import LayerResult
-from ..mnf_emulation import MnfEmulation
+from ..mnf.emulation import MnfEmulation
 from .assign import Cost, Problem, Tensor, assign, conversions, total
 from .convert import EVENTS, FORM, ZVC, ConvertStep, convert, of_conversion
 from .idle import check_energy

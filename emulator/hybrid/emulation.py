@@ -12,7 +12,7 @@ from ..emulation import Emulation, Keep
 from ..flexnn.emulation import FlexEmulation
 from ..host import HostRun
 from ..layer_result import LayerResult
-from ..mnf_emulation import MnfEmulation
+from ..mnf.emulation import MnfEmulation
 from ..steps import AnyStep, HostStep
 from .convert import EVENTS, ConvertStep, convert, of_conversion
 from .idle import check_energy

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from ..activations import EVENT_BYTES
 from ..description import Description, MachineError, Part
 from ..flexnn.machine import Array, Dram, FlexMachine, RegisterFile, Sdn, SparsityLogic, Sram
-from ..mnf_description import Machine, Pe, Storage
+from ..mnf.machine import Machine, Pe, Storage
 
 SHARED = ("name", "summary", "clock_hz", "energy", "noc", "sources")
 

@@ -7,10 +7,11 @@ from functools import cached_property
 from ...models.network import Network
 from ..flexnn.descriptor import Descriptor
 from ..flexnn.plan import FlexPlan, FlexStep, Search, make_flex_plan
-from ..mapping import MappingError
-from ..plan import Plan, check_storage, make_plan
+from ..mnf.mapping import MappingError
+from ..mnf.plan import Plan, check_storage, make_plan
+from ..mnf.steps import MnfStep
 from ..regions import place
-from ..steps import AnyStep, HostStep, MnfStep
+from ..steps import AnyStep, HostStep
 from .convert import EVENTS, FORM, ZVC, ConvertStep
 from .machine import HybridMachine
 

@@ -11,12 +11,12 @@ from ..flexnn.run import FlexRun
 from ..flexnn.segment_patterns import SegmentPatterns
 from ..flexnn.trace import FlexTrace
 from ..host import HostRun
+from ..kinds import Memory
 from ..layer_result import LayerResult
-from ..mnf import WaveRun
-from ..mnf_trace import MnfTrace
+from ..mnf.run import WaveRun
+from ..mnf.trace import MnfTrace
 from ..patterns import READ, Item
 from ..run_trace import Records, RunTrace
-from ..state import Memory
 from ..steps import HostStep
 from ..streams import Stream, steps
 from ..trace_tables import Ports, flat_sizes, shared_tables

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..energy import Activity, energy, table
-from ..state import Memory
+from ..kinds import Memory
 from .eyeriss_rs_figure import draw
 from .eyeriss_rs_job import (
     BATCH,

@@ -19,8 +19,8 @@ from ..flexnn.machine import FlexMachine
 from ..flexnn.run import summary
 from ..flexnn.scheduler import Candidate, candidates_for, search
 from ..flexnn.wires import Load
+from ..kinds import Memory
 from ..machine import machine
-from ..state import Memory
 from .flexnn_dataflows import FIXED
 from .job import Job, Run
 

@@ -23,7 +23,13 @@ from ..flexnn.plan import Search
 from ..machine import AnyMachine, parse_yaml
 from ..slots import BUSY, Cause
 
-CODE = ("models", "encoders", "noc", "emulator", "emulator/flexnn")
+CODE = (
+    "models",
+    "encoders",
+    "noc",
+    "emulator",
+    *(f"emulator/{mode}" for mode in ("mnf", "flexnn", "hybrid")),
+)
 """Folders whose source decides what a run gives; studies, which only read runs, are not in it."""
 
 WARM = Recipe("lenet5", layers="conv1")

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..layer_result import LayerResult
 from .latency import latency
-from .layer_result import LayerResult
-from .mnf import WaveRun
+from .run import WaveRun
 
 
 def of_wave(run: WaveRun) -> LayerResult:

@@ -11,18 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..noc.kernel import first_class, kernel, signature
-from ..noc.router import Packets, Ports, make_packets, make_ports
-from .slots import Cause
+from ...noc.kernel import first_class, kernel, signature
+from ...noc.router import Packets, Ports, make_packets, make_ports
+from ..kinds import Kind, Memory
+from ..slots import Cause
 from .state import (
     Burst,
     Clock,
     Columns,
     Event,
     Field,
-    Kind,
     LayerArrays,
-    Memory,
     Multicast,
     Params,
     PeState,

@@ -6,23 +6,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.network import Network
-from . import host, mnf
-from .activations import EVENT_BYTES, Activations, merged
-from .checkpoint import State
-from .emulation import Emulation, Keep
-from .host import HostRun
-from .interconnect import interconnect
-from .layer_result import LayerResult, of_host
-from .mnf import add_codes
-from .mnf_description import Machine
+from ...models.network import Network
+from .. import host
+from ..activations import EVENT_BYTES, Activations, merged
+from ..checkpoint import State
+from ..emulation import Emulation, Keep
+from ..host import HostRun
+from ..interconnect import interconnect
+from ..layer_result import LayerResult, of_host
+from ..steps import HostStep
+from .machine import Machine
 from .plan import Plan, make_plan
-from .steps import HostStep, MnfStep
-from .wave_result import of_layer, of_wave
+from .result import of_layer, of_wave
+from .run import Layer, add_codes
+from .steps import MnfStep
 
 if TYPE_CHECKING:
-    from .recorder import Recorder
-    from .run_trace import RunTrace
+    from ..recorder import Recorder
+    from ..run_trace import RunTrace
 
 NOC = "noc/"
 
@@ -54,7 +55,7 @@ class MnfEmulation(Emulation):
 
     def run_trace(self, values: bool) -> "RunTrace":
         """Return what the run adds to a trace; with ``values`` those of weights and events too."""
-        from .mnf_trace import MnfTrace
+        from .trace import MnfTrace
 
         return MnfTrace(self.plan, values)
 
@@ -79,7 +80,7 @@ class MnfEmulation(Emulation):
         source = at.tensors[step.layer.inputs[0]]
         if self._fresh is not None:
             self._noc.restore(self._fresh)
-        layer = mnf.Layer(self.plan, step, self._noc, source, at.cycle, at.taken)
+        layer = Layer(self.plan, step, self._noc, source, at.cycle, at.taken)
         codes = np.zeros((step.shape.filters, *step.shape.window.ofmap), np.int16)
         results, outputs = [], []
         for run in layer.waves(tick):
@@ -97,7 +98,11 @@ class MnfEmulation(Emulation):
             before_pool[step.layer.output] = codes
 
     def _host_run(self, step: HostStep, inputs: tuple[Activations, ...]) -> HostRun:
-        return host.run_layer(self.plan, step, inputs, self._position.cycle)
+        """Run a layer on the host unit, which reads and writes events, one a cycle."""
+        output = host.compute(self.plan, step, inputs, self.plan.machine.storage.event_order)
+        events = 0 if step.is_free else sum(len(part.flat) for part in (*inputs, output))
+        cycle = self._position.cycle
+        return HostRun(step, cycle, cycle + events, inputs, output)
 
     def _host_result(self, run: HostRun) -> LayerResult:
         machine, (reads, writes) = self.plan.machine, run.accesses

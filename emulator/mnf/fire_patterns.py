@@ -3,12 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kinds import Memory
+from ..patterns import READ, WRITE, Item
 from .fire import FireOrder
+from .machine import Machine, Pe
 from .mapping import Mapping
-from .mnf_description import Machine, Pe
-from .patterns import READ, WRITE, Item, Patterns, Runs
+from .patterns import Patterns, Runs
 from .pe import BIAS_BYTES, PSUM_BYTES
-from .state import Memory
 
 WRITE_CYCLES = 1
 

@@ -5,20 +5,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..encoders import bits
-from ..encoders.events import conv_events
-from ..noc.network import Network
-from .activations import Activations
+from ...encoders import bits
+from ...encoders.events import conv_events
+from ...noc.network import Network
+from ..activations import Activations
+from ..kinds import STORAGE_NODE
+from .machine import Machine
 from .mapping import Mapping
-from .mnf_description import Machine
 from .state import Event, I64x1
 from .waves import Range
 
-STORAGE_NODE = 0
-
 
 class Messages(NamedTuple):
-    """Messages of a wave; arrays as in `firemesh.emulator.state.LayerArrays`."""
+    """Messages of a wave; arrays as in `firemesh.emulator.mnf.state.LayerArrays`."""
 
     source: I64x1
     """[events]: which of the layer's input activations it is."""
@@ -36,7 +35,7 @@ class Messages(NamedTuple):
 def encode(
     mapping: Mapping, activations: Activations, channels: Range
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return which activations are events, and their columns (see `firemesh.emulator.state.Event`).
+    """Return which activations are events, and their columns (see `firemesh.emulator.mnf.state.Event`).
 
     Parameters
     ----------
@@ -102,7 +101,7 @@ def make_messages(mapping: Mapping, activations: Activations, channels: Range) -
 
 
 class Destinations(NamedTuple):
-    """Sets of PEs as the network knows them; arrays as in `firemesh.emulator.state.LayerArrays`."""
+    """Sets of PEs as the network knows them; arrays as in `firemesh.emulator.mnf.state.LayerArrays`."""
 
     set_first: I64x1
     set_member: I64x1

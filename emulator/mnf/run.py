@@ -6,19 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..noc.network import Network as Interconnect
-from ..noc.router import Packets, make_packets
-from .activations import Activations, arrived, volume
+from ...noc.network import Network as Interconnect
+from ...noc.router import Packets, make_packets
+from ..activations import Activations, arrived, volume
+from ..engine_error import EngineError
+from ..kinds import STORAGE_NODE, Kind, Memory
+from ..slots import Cause
 from .engine import SENTENCES, EngineStatus, advance
-from .engine_error import EngineError
 from .fire import FireOrder, fire_order
 from .loading import Load, load
-from .messages import STORAGE_NODE, Messages, declare, make_messages
+from .messages import Messages, declare, make_messages
 from .pe import cycle_of_pes
 from .plan import Plan
 from .rows import Rows
-from .slots import Cause
-from .state import Clock, Columns, Kind, LayerArrays, Memory, Params, PeState
+from .state import Clock, Columns, LayerArrays, Params, PeState
 from .steps import Block, MnfStep
 from .wave_arrays import columns as empty_columns
 from .wave_arrays import grown, layer_arrays, longer, params, state

@@ -14,10 +14,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..encoders.events import axis_reach
+from ...encoders.events import axis_reach
+from ..shape import ConvShape, Pool
+from .machine import Machine
 from .mapping import Mapping
-from .mnf_description import Machine
-from .shape import ConvShape, Pool
 
 Range = tuple[int, int]
 

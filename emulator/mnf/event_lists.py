@@ -6,24 +6,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..traces.lists import Lists, Rule
-from ..traces.schema import PACKET_SHIFT
+from ...traces.lists import Lists, Rule
+from ...traces.schema import PACKET_SHIFT
+from ..kinds import Memory
+from ..patterns import READ, WRITE, Item
+from ..streams import NOC_EJECT, NOC_INJECT, Stream, steps
 from .bursts import arrivals, event_rows
 from .event_patterns import EventPatterns
-from .mnf import WaveRun
-from .mnf_description import Machine
-from .patterns import READ, WRITE, Item, Patterns
+from .machine import Machine
+from .patterns import Patterns
 from .pe import MESSAGE_BYTES, POINTER_BYTES
-from .state import Event, Memory, Multicast
-from .streams import (
-    NOC_EJECT,
-    NOC_INJECT,
-    Sources,
-    Stream,
-    constant,
-    stall_rows,
-    steps,
-)
+from .run import WaveRun
+from .sources import Sources, constant, stall_rows
+from .state import Event, Multicast
 
 LOAD_LAG = 2
 """Cycles from a message's arrival in the event FIFO to the first row read that it can cause."""

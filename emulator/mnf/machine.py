@@ -4,9 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..noc.topology import MAX_NODES
-from .description import MAX_BYTES, Description, Part
-from .state import Memory
+from ...noc.topology import MAX_NODES
+from ..description import MAX_BYTES, Description, Part
+from ..kinds import Memory
 
 TILES = ((3, 3), (2, 2), (4, 1), (1, 4), (3, 1), (1, 3), (1, 1))
 """A x B kernel positions of a weight row. The MNF paper's nine modules take those of threes; those

@@ -6,15 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..noc.kernel import outer_kernel
-from ..noc.network import Network, NetworkError
-from ..noc.router import SENTENCES, Packets, Ports, StepStatus, make_packets
-from .activations import Activations
-from .messages import STORAGE_NODE
-from .mnf_description import Machine
+from ...noc.kernel import outer_kernel
+from ...noc.network import Network, NetworkError
+from ...noc.router import SENTENCES, Packets, Ports, StepStatus, make_packets
+from ..activations import Activations
+from ..kinds import STORAGE_NODE, Kind
+from .machine import Machine
 from .plan import Plan
 from .rows import Rows
-from .state import Kind
 from .steps import Block, MnfStep
 from .waves import Wave
 

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..encoders.events import axis_reach
+from ...encoders.events import axis_reach
+from ..kinds import Memory
+from ..patterns import READ, WRITE, Item
+from .machine import Machine
 from .mapping import Mapping
-from .mnf_description import Machine
-from .patterns import READ, WRITE, Item, Patterns, Runs
+from .patterns import Patterns, Runs
 from .pe import INDEX_BYTES, PSUM_BYTES
 from .rows import NO_SLOT, Rows
-from .state import Event, Memory
+from .state import Event
 from .steps import Block
 from .waves import Wave
 

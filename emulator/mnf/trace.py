@@ -6,24 +6,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..noc.topology import LOCAL
-from ..traces.lists import Lists, Rule
+from ...noc.topology import LOCAL
+from ...traces.lists import Lists, Rule
+from ..host import HostRun
+from ..layer_result import LayerResult
+from ..patterns import READ, WRITE, Item
+from ..run_trace import Records
+from ..streams import NOC_EJECT, NOC_INJECT, Stream, steps
 from .event_lists import EventLists
 from .fire_lists import FireLists
-from .host import HostRun
-from .layer_result import LayerResult
 from .load_lists import LoadLists
-from .mnf import WaveRun
-from .patterns import READ, WRITE, Item
 from .pe import MESSAGE_BYTES
 from .plan import Plan
-from .run_trace import Records
-from .streams import NOC_EJECT, NOC_INJECT, Sources, Stream, steps
+from .run import WaveRun
+from .sources import Sources
 from .trace_tables import TraceTables
 
 
 class MnfTrace(TraceTables):
-    """What a run of mode mnf adds to its trace; see `firemesh.emulator.recorder.RunTrace`."""
+    """What a run of mode mnf adds to its trace; see `firemesh.emulator.run_trace.RunTrace`."""
 
     def __init__(self, plan: Plan, values: bool, number: Mapping[str, int] | None = None) -> None:
         super().__init__(plan, number)

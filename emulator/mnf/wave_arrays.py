@@ -5,19 +5,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.network import Network
+from ...models.network import Network
+from ..kinds import Memory
+from ..slots import Cause
 from .fire import FireOrder
+from .machine import Machine
 from .messages import Destinations, Messages, flits_of
-from .mnf_description import Machine
 from .rows import Rows
-from .slots import Cause
 from .state import (
     Clock,
     Columns,
     Field,
     Flow,
     LayerArrays,
-    Memory,
     Multicast,
     Params,
     PeState,

@@ -5,18 +5,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..traces.decode import ranks
-from ..traces.lists import Lists, Rule
-from ..traces.schema import PACKET_SHIFT
-from .activations import volume
+from ...traces.decode import ranks
+from ...traces.lists import Lists, Rule
+from ...traces.schema import PACKET_SHIFT
+from ..activations import volume
+from ..kinds import Kind
+from ..patterns import WRITE, Item
+from ..streams import NOC_EJECT, NOC_INJECT, Stream, steps
 from .bursts import chunk_starts
 from .fire_patterns import FirePatterns
-from .mnf import WaveRun, fired_packets
-from .mnf_description import Machine
-from .patterns import WRITE, Item, Patterns
+from .machine import Machine
+from .patterns import Patterns
 from .pe import BIAS_BYTES, MESSAGE_BYTES
-from .state import Burst, Kind
-from .streams import NOC_EJECT, NOC_INJECT, Sources, Stream, constant, stall_rows, steps
+from .run import WaveRun, fired_packets
+from .sources import Sources, constant, stall_rows
+from .state import Burst
 
 Ints = NDArray[np.int64]
 

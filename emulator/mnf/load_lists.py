@@ -3,11 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ..traces.lists import Lists, Rule
+from ...traces.lists import Lists, Rule
+from ..kinds import Kind, Memory
+from ..patterns import READ, WRITE, Item
+from ..streams import NOC_EJECT, NOC_INJECT, Stream, steps
 from .loading import Load
-from .patterns import READ, WRITE, Item, Patterns
-from .state import Kind, Memory
-from .streams import NOC_EJECT, NOC_INJECT, Stream, constant, door_patterns, steps
+from .patterns import Patterns
+from .sources import constant, door_patterns
 
 Ints = NDArray[np.int64]
 

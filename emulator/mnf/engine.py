@@ -3,10 +3,11 @@
 from enum import IntEnum
 from typing import Any
 
-from ..noc.kernel import kernel, outer_kernel
-from ..noc.router import SENTENCES as STEP_SENTENCES
-from ..noc.router import Packets, Ports, StepStatus
-from .state import Clock, Columns, Flow, Kind, LayerArrays, Memory, Multicast, Params, PeState
+from ...noc.kernel import kernel, outer_kernel
+from ...noc.router import SENTENCES as STEP_SENTENCES
+from ...noc.router import Packets, Ports, StepStatus
+from ..kinds import Kind, Memory
+from .state import Clock, Columns, Flow, LayerArrays, Multicast, Params, PeState
 
 EVENT_BYTES = 8
 PATIENCE_CYCLES = 10_000
@@ -131,7 +132,7 @@ def advance(
     net : NamedTuple
         The router's state.
     cycle_of_pes : first-class function
-        `firemesh.emulator.pe.cycle_of_pes`.
+        `firemesh.emulator.mnf.pe.cycle_of_pes`.
     q, la, s, ports, packets, out
         Layer, state, wires and columns.
     until : int

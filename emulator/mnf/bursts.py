@@ -4,7 +4,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..noc.kernel import outer_kernel
+from ...noc.kernel import outer_kernel
 
 Array = NDArray[Any]
 
@@ -32,7 +32,7 @@ def event_rows(
         From arrival to the first row read, from there to the MACs, without delay. An event
         without rows is at the MACs when it could be, but not before the event before.
     received_cycle, taken_cycle
-        Of `firemesh.emulator.state.Columns`.
+        Of `firemesh.emulator.mnf.state.Columns`.
     bursts, burst_cycle, burst_first, burst_count, burst_message
         Likewise; of kinds load and MAC.
     entry_of_row, first_entry, kind, period

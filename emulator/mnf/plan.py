@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.network import Conv, Linear, MaxPool, Network
-from .activations import volume
-from .description import MachineError
+from ...models.network import Conv, Linear, MaxPool, Network
+from ..activations import volume
+from ..description import MachineError
+from ..regions import place
+from ..shape import Pool, conv_shape, fused_pool, pool_window
+from ..steps import HostStep
+from .machine import Machine
 from .mapping import Mapping, MappingError, candidates, least_pes
-from .mnf_description import Machine
-from .regions import place
 from .rows import row_counts
-from .shape import Pool, conv_shape, fused_pool, pool_window
-from .steps import Block, HostStep, MnfStep, Residency, Step, block_rows
+from .steps import Block, MnfStep, Residency, Step, block_rows
 from .waves import (
     Cutter,
     Wave,

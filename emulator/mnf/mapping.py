@@ -10,8 +10,8 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from .mnf_description import Machine, Pe
-from .shape import ConvShape
+from ..shape import ConvShape
+from .machine import Machine, Pe
 
 
 class MappingError(ValueError):
@@ -231,7 +231,7 @@ def candidates(shape: ConvShape, machine: Machine) -> list[Mapping]:
     """Return the layer's mapping with each tile that the machine allows, the best one first.
 
     With ``tile: auto`` the tile with the fewest `row_cycles`; among equals the larger, then the
-    first of `firemesh.emulator.machine.TILES`.
+    first of `firemesh.emulator.mnf.machine.TILES`.
     """
     pe = machine.pe
     if pe.row_layout == "linear":

@@ -5,12 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..shape import Pool
 from .mapping import Mapping
-from .shape import Pool
 
 
 class FireOrder(NamedTuple):
-    """Chunks of filters and scan steps; arrays as in `firemesh.emulator.state.LayerArrays`."""
+    """Chunks of filters and scan steps; arrays as in `firemesh.emulator.mnf.state.LayerArrays`."""
 
     chunk_first: NDArray[np.int64]
     chunk: NDArray[np.int64]

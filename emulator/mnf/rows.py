@@ -7,9 +7,9 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.network import Conv, Linear
+from ...models.network import Conv, Linear
+from ..shape import ConvShape
 from .mapping import Mapping
-from .shape import ConvShape
 
 NO_SLOT = -1
 
