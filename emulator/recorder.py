@@ -1,5 +1,6 @@
 """Records a run: machine, layers and segments of an emulation, into a trace."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from ..traces.errors import TraceError
 from ..traces.schema import dtype_of
 from ..traces.writer import TraceWriter
 from . import energy
-from .emulation import Emulation
 from .kinds import Memory
 from .layer_result import LayerResult
+from .run_trace import RunTrace
+from .steps import AnyPlan
 from .trace_tables import mesh_links
 
 State = dict[str, NDArray[Any]]
@@ -35,7 +37,9 @@ class Recorder:
 
     Parameters
     ----------
-    emulation : Emulation
+    plan : Plan, FlexPlan or HybridPlan
+    run_trace : callable
+        ``run_trace(values)``: what the plan's mode adds to a trace.
     path : Path
     about : dict
         Attributes of the trace that tell the run: ``input_digest``, ``mode``, ``command``,
@@ -53,14 +57,14 @@ class Recorder:
 
     def __init__(
         self,
-        emulation: Emulation,
+        plan: AnyPlan,
+        run_trace: Callable[[bool], RunTrace],
         path: Path,
         about: dict[str, Any],
         values: bool = False,
         force: bool = False,
         resume: bool = False,
     ) -> None:
-        plan = emulation.plan
         machine, prices = plan.machine, energy.table(plan.machine.energy)
         attributes = {
             "program_version": __version__,
@@ -81,7 +85,7 @@ class Recorder:
         self.state: State = self._writer.state
         self._forget_counters()
         try:
-            self._trace, self._links = emulation.run_trace(values), mesh_links(machine)
+            self._trace, self._links = run_trace(values), mesh_links(machine)
             if not self._writer.is_resumed:
                 for name, rows in self._trace.tables(values).items():
                     self._writer.append(name, rows)

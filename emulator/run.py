@@ -232,7 +232,7 @@ def recording(
         "command": command,
         "frames": len(frames),
     }
-    recorder = Recorder(emulation, Path(trace), about, **options)
+    recorder = Recorder(emulation.plan, emulation.run_trace, Path(trace), about, **options)
     try:
         yield recorder
     finally:

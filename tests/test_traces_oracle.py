@@ -1,6 +1,7 @@
 """The expanded trace is, access for access, what the plain-Python oracle did."""
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
@@ -8,6 +9,7 @@ from small_layers import cases
 from test_emulator_oracle import run_frames
 
 from firemesh.emulator.mnf.result import of_wave
+from firemesh.emulator.mnf.trace import MnfTrace
 from firemesh.emulator.recorder import Recorder
 from firemesh.traces.reader import open_trace
 from firemesh.traces.verify import verify
@@ -20,7 +22,7 @@ often = settings(max_examples=120, deadline=None, suppress_health_check=list(Hea
 def record(plan, runs, path, **options):
     """Write a trace of [(frame, wave run)]."""
     about = ABOUT | {"frames": 1 + max(frame for frame, _ in runs)}
-    recorder = Recorder(plan, path, about, **options)
+    recorder = Recorder(plan, partial(MnfTrace, plan), path, about, **options)
     for frame, run in runs:
         recorder.add(frame, run, of_wave(run))
     recorder.finish({})

@@ -35,7 +35,7 @@ class Messages(NamedTuple):
 def encode(
     mapping: Mapping, activations: Activations, channels: Range
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return which activations are events, and their columns (see `firemesh.emulator.mnf.state.Event`).
+    """Return which activations are events, and their columns.
 
     Parameters
     ----------
@@ -50,6 +50,7 @@ def encode(
     -------
     source : int64[n_events]
     event : int32[n_events, 10]
+        Columns of `firemesh.emulator.mnf.state.Event`.
     """
     window, shape = mapping.shape.window, mapping.shape
     channel, y, x = activations.coordinates
@@ -101,7 +102,7 @@ def make_messages(mapping: Mapping, activations: Activations, channels: Range) -
 
 
 class Destinations(NamedTuple):
-    """Sets of PEs as the network knows them; arrays as in `firemesh.emulator.mnf.state.LayerArrays`."""
+    """Sets of PEs as the network knows them; arrays as in `LayerArrays` of `.state`."""
 
     set_first: I64x1
     set_member: I64x1
