@@ -10,7 +10,6 @@ from test_hybrid_exact import (
     QUICK,
     cost_case,
     random_machine,
-    random_network,
     same_cost,
 )
 
@@ -135,7 +134,7 @@ def test_what_either_modes_machine_refuses_a_hybrid_refuses_too(changes, sentenc
 @pytest.mark.parametrize("seed", range(40))
 def test_a_random_hybrid_and_its_parts_survive_the_round_trip_through_yaml(seed):
     rng = np.random.default_rng(seed)
-    machine = random_machine(rng, random_network(rng, 2)).replace(sources={"clock_hz": "chosen"})
+    machine = random_machine(rng).replace(sources={"clock_hz": "chosen"})
     for one, kind in (
         (machine, HybridMachine), (machine.of_mnf, Machine), (machine.of_flexnn, FlexMachine)
     ):  # fmt: skip
@@ -147,7 +146,7 @@ def test_a_random_hybrid_and_its_parts_survive_the_round_trip_through_yaml(seed)
 @pytest.mark.parametrize("seed", range(40))
 def test_the_parts_of_a_hybrid_have_its_mesh_units_multipliers_and_network(seed):
     rng = np.random.default_rng(seed)
-    machine = random_machine(rng, random_network(rng, 2))
+    machine = random_machine(rng)
     names = (
         "sides", "n_units", "n_nodes", "n_pes", "multipliers", "pe_multipliers", "storage_ports",
         "has_storage_row", "router_name", "flit_bits", "clock_hz", "energy", "noc", "name",
