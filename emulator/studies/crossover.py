@@ -22,7 +22,7 @@ from .crossover_tables import (
     Point,
     component_sheets,
     crossings,
-    crossings_sheet,
+    crossings_sheets,
     layer_rows,
     lost_sheet,
     matrix_sheets,
@@ -127,7 +127,7 @@ def report(runs: dict[str, Run]) -> Report:
     sheets = []
     if found:
         sheets += matrix_sheets(found)
-        sheets += [modes_sheet(found), crossings_sheet(found)]
+        sheets += [modes_sheet(found), *crossings_sheets(found)]
         sheets += [lost_sheet(found), *component_sheets(found)]
     texts = {
         "crossover-layers.csv": _csv([row for point in found for row in layer_rows(point)]),

@@ -24,11 +24,13 @@ LINES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Name and style of a variant's line; M. Okabe and K. Ito's colours."""
 
-PANELS: Mapping[str, Callable[[Sum], float]] = {
-    "million cycles": lambda total: total.cycles * 1e-6,
-    "energy (mJ)": lambda total: total.pj * 1e-9,
-    "slots that multiply\ntwo non-zeros (%)": lambda total: 100 * total.useful,
+PANELS: Mapping[str, tuple[Callable[[Sum], float], str]] = {
+    "million cycles": (lambda total: total.cycles * 1e-6, "log"),
+    "energy (mJ)": (lambda total: total.pj * 1e-9, "log"),
+    "slots that multiply\ntwo non-zeros (%)": (lambda total: 100 * total.useful, "linear"),
 }
+"""Number and scale; the first are those of `MAPS`."""
+
 MAPS: Mapping[str, tuple[str, str, Callable[[Sum], float]]] = {
     "cycles": ("cycles: mnf / flexnn", "auto", lambda total: total.cycles),
     "energy": ("energy: mnf / flexnn", "auto-energy", lambda total: total.pj),
@@ -48,7 +50,7 @@ def draw(points: Sequence[Point], path: Path) -> None:
         Ascending in density.
     path : Path
     """
-    figures.draw(path, (11, 8), partial(_paint, points))
+    figures.draw(path, (10, 7.2), partial(_paint, points))
 
 
 def _paint(points: Sequence[Point], figure: "Figure") -> None:
@@ -56,11 +58,11 @@ def _paint(points: Sequence[Point], figure: "Figure") -> None:
     above, below = halves
     panels = above.subplots(1, len(PANELS), squeeze=False)[0]
     equal = equal_points(points).get(NETWORK, {})
-    for axes, (title, number) in zip(panels, PANELS.items(), strict=True):
-        _paint_lines(axes, points, number)
+    for axes, (title, (number, scale)) in zip(panels, PANELS.items(), strict=True):
+        _paint_lines(axes, points, number, scale)
         axes.set_ylabel(title)
         axes.set_xlabel("density of activations")
-    for axes, (name, number) in zip(panels, zip(MAPS, PANELS.values(), strict=False), strict=False):
+    for axes, name, (number, _) in zip(panels, MAPS, PANELS.values(), strict=False):
         if name in equal:
             _mark(axes, points, equal[name].places, number)
     handles, labels = panels[0].get_legend_handles_labels()
@@ -75,13 +77,24 @@ def _paint(points: Sequence[Point], figure: "Figure") -> None:
     bar.set_label("below 1 mnf takes less, above 1 flexnn")
 
 
-def _paint_lines(axes: "Axes", points: Sequence[Point], number: Callable[[Sum], float]) -> None:
+def _paint_lines(
+    axes: "Axes", points: Sequence[Point], number: Callable[[Sum], float], scale: str
+) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_yscale(scale)
     for name, (label, style) in LINES.items():
         known = [(p.density, number(p.totals[name])) for p in points if name in p.totals]
         if known:
             x, y = zip(*known, strict=True)
             axes.plot(x, y, markersize=4, label=label, **style)
-    axes.set_ylim(0, None)
+    if scale == "linear":
+        axes.set_ylim(0, 100)
+    else:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_xticks([point.density for point in points])
     axes.grid(True, color="#DDDDDD", linewidth=0.5)
 
 

@@ -232,27 +232,21 @@ def crossings(points: Sequence[Point]) -> list[dict[str, Any]]:
     ]
 
 
-def crossings_sheet(points: Sequence[Point]) -> Sheet:
-    """Return which mode takes less, up to which density."""
-    cells = [
-        [unit, *(of[name].text for name in NUMBERS), *_end_ratios(points, unit)]
-        for unit, of in equal_points(points).items()
-    ]
+def crossings_sheets(points: Sequence[Point]) -> list[Sheet]:
+    """Return which mode takes less, and up to which density."""
     first, last = (f"{points[n].density:.1f}" for n in (0, -1))
-    ends = (f"{{}}\nat {first}", f"\nat {last}")
-    right = [end.format(name) for name in ("cycles", "energy") for end in ends]
-    left = ("\nlayer", "\nfewer cycles in", "\nless energy in")
-    title = "Which mode takes less, up to which density; and mnf over flexnn (both) at the ends"
-    return Sheet(title, left, right, cells)
-
-
-def _end_ratios(points: Sequence[Point], unit: str) -> list[str]:
-    """Return what mnf takes over what flexnn takes, at both ends: of cycles, then of energy."""
-    cells = []
+    sheets = []
     for objective in NUMBERS:
-        known = compared(points, unit, objective)
-        cells += [f"{mnf / flexnn:.2f}" for _, mnf, flexnn in (known[0], known[-1])]
-    return cells
+        cells = []
+        for unit, of in equal_points(points).items():
+            known = compared(points, unit, objective)
+            ends = [f"{mnf / flexnn:.2f}" for _, mnf, flexnn in (known[0], known[-1])]
+            cells.append([unit, of[objective].text, *ends])
+        title = f"Mode that takes less {objective}, up to which density; mnf over flexnn (both)"
+        sheets.append(
+            Sheet(title, ("layer", "less in"), (f"ratio at {first}", f"at {last}"), cells)
+        )
+    return sheets
 
 
 def lost_sheet(points: Sequence[Point]) -> Sheet:
@@ -266,8 +260,8 @@ def lost_sheet(points: Sequence[Point]) -> Sheet:
 
 
 def _lost(parts: dict[Cause, float]) -> str:
-    found = largest(parts, 4, 0.02)
-    return ", ".join(f"{label(cause)} {100 * parts[cause]:.0f}" for cause in found) + " %"
+    found = largest(parts, 4)
+    return ", ".join(f"{label(cause)} {100 * parts[cause]:.0f} %" for cause in found) or "-"
 
 
 def component_sheets(points: Sequence[Point]) -> list[Sheet]:
