@@ -242,9 +242,9 @@ def crossings_sheets(points: Sequence[Point]) -> list[Sheet]:
             known = compared(points, unit, objective)
             ends = [f"{mnf / flexnn:.2f}" for _, mnf, flexnn in (known[0], known[-1])]
             cells.append([unit, of[objective].text, *ends])
-        title = f"Mode that takes less {objective}, up to which density; mnf over flexnn (both)"
+        title = f"Mode with least {objective}, to which density; and mnf over flexnn (both)"
         sheets.append(
-            Sheet(title, ("layer", "less in"), (f"ratio at {first}", f"at {last}"), cells)
+            Sheet(title, ("layer", "least in"), (f"ratio at {first}", f"at {last}"), cells)
         )
     return sheets
 
@@ -256,12 +256,12 @@ def lost_sheet(points: Sequence[Point]) -> Sheet:
         texts = [_lost(point.totals[name].parts) for name in PURE.values() if name in point.totals]
         cells.append([f"{point.density:.1f}", *texts])
     left = ("density", *PURE)
-    return Sheet("Slots lost most to", left, (), cells)
+    return Sheet("Per cent of slots lost, the causes with most", left, (), cells)
 
 
 def _lost(parts: dict[Cause, float]) -> str:
-    found = largest(parts, 4)
-    return ", ".join(f"{label(cause)} {100 * parts[cause]:.0f} %" for cause in found) or "-"
+    found = largest(parts, 4, 0.02)
+    return ", ".join(f"{label(cause)} {100 * parts[cause]:.0f}" for cause in found) or "-"
 
 
 def component_sheets(points: Sequence[Point]) -> list[Sheet]:
