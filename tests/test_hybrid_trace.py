@@ -8,6 +8,7 @@ import pytest
 from test_hybrid_exact import (
     PRESET,
     QUICK,
+    conversion_numbers,
     cost_case,
     onnx_network,
     random_modes,
@@ -112,6 +113,50 @@ def test_a_mixed_runs_trace_verifies_and_its_accesses_add_up_to_the_result(seed,
         assert modes == {layer.name: layer.mode for layer in result.layers}
 
 
+def written_out(result, frame, machine):
+    """Return (memory, op, size) of a conversion's accesses, one a cycle, from its definition."""
+    name, form = result.name.split(" to ")
+    part, width = frame.tensors[name], machine.flexnn.dram.bytes_per_cycle
+    memory = "dram" if machine.mnf.storage.tensors == "dram" else "storage"
+    events = [(memory, 8)] * len(part.flat)
+    left, zvc = conversion_bytes(part, machine), []
+    while left:
+        zvc.append(("dram", min(left, width)))
+        left -= zvc[-1][1]
+    sides = (events, zvc) if form == "zvc" else (zvc, events)
+    return [(memory, op, size) for op, side in enumerate(sides) for memory, size in side]
+
+
+def conversion_bytes(part, machine):
+    codes = part.dense()
+    numbers = conversion_numbers(codes, part.tensor.zero_point, "zvc", machine)
+    return numbers[2][Memory.DRAM, 1]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_conversion_reads_first_then_writes_an_access_a_cycle(seed, tmp_path):
+    case = case_of(50 + seed)
+    machine = case.choices.machine
+    _, frames, _ = record(case, tmp_path / "run.h5")
+    with firemesh.open_trace(tmp_path / "run.h5") as trace:
+        for frame in frames:
+            for result in (result for result in frame.results if result.mode == "convert"):
+                (segment,) = (
+                    row
+                    for row in trace.segments
+                    if trace.layers[row["layer"]] == result.name and row["frame"] == frame.number
+                )
+                blocks = list(trace.accesses(layer=result.name, frame=frame.number))
+                found = [
+                    (trace.memories[a["memory"]], int(a["op"]), int(a["size"]))
+                    for block in blocks
+                    for a in block
+                ]
+                cycles = [int(cycle) for block in blocks for cycle in block["cycle"]]
+                assert found == written_out(result, frame, machine)
+                assert cycles == list(range(segment["cycle0"], segment["cycle1"]))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_trace_of_a_mixed_run_of_an_onnx_file_verifies(seed, tmp_path):
     network, images = onnx_network(seed, tmp_path)
@@ -129,6 +174,8 @@ def test_two_mixed_runs_give_the_same_bytes(seed, values, tmp_path):
     case = case_of(100 + seed)
     for name in ("one.h5", "two.h5"):
         record(case, tmp_path / name, values=values)
+    with firemesh.open_trace(tmp_path / "one.h5") as trace:
+        assert verify(trace).problems == []
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
 
