@@ -1,6 +1,7 @@
 """The studies, by name."""
 
 from .cost import STUDY as COST
+from .crossover import STUDY as CROSSOVER
 from .energy_fit import STUDY as ENERGY_FIT
 from .eyeriss_rs import STUDY as EYERISS_RS
 from .fig2 import STUDY as FIG2
@@ -10,5 +11,6 @@ from .study import Study
 from .table4 import STUDY as TABLE4
 
 STUDIES: dict[str, Study] = {
-    study.name: study for study in (TABLE4, FIG2, ENERGY_FIT, COST, SDN, FLEXNN, EYERISS_RS)
+    study.name: study
+    for study in (TABLE4, FIG2, ENERGY_FIT, COST, SDN, FLEXNN, EYERISS_RS, CROSSOVER)
 }
