@@ -14,10 +14,10 @@ from firemesh.emulator.energy import table
 from firemesh.emulator.flexnn.plan import Search
 from firemesh.emulator.hybrid.decide import decide
 from firemesh.emulator.hybrid.plan import make_choices
+from firemesh.emulator.kinds import Memory
 from firemesh.emulator.machine import machine
+from firemesh.emulator.mnf.steps import MnfStep
 from firemesh.emulator.slots import Cause
-from firemesh.emulator.state import Memory
-from firemesh.emulator.steps import MnfStep
 from firemesh.emulator.studies import crossover, crossover_tables, study
 from firemesh.emulator.studies.crossover_job import CrossoverJob, conversion
 from firemesh.emulator.studies.crossover_points import (

@@ -24,7 +24,7 @@ from firemesh.emulator.machine import (
     MachineError,
     parse_yaml,
 )
-from firemesh.emulator.mapping import MappingError
+from firemesh.emulator.mnf.mapping import MappingError
 
 
 @pytest.fixture(autouse=True)

@@ -21,9 +21,9 @@ from firemesh.emulator.flexnn.plan import FlexStep
 from firemesh.emulator.hybrid.convert import ConvertStep
 from firemesh.emulator.hybrid.emulation import HybridEmulation
 from firemesh.emulator.hybrid.plan import make_choices, make_hybrid_plan
+from firemesh.emulator.kinds import Memory
 from firemesh.emulator.recorder import Recorder
 from firemesh.emulator.run import Tally, recording
-from firemesh.emulator.state import Memory
 from firemesh.models.network import Quantize, Reshape
 from firemesh.traces import writer
 from firemesh.traces.verify import verify

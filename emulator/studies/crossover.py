@@ -12,7 +12,7 @@ from ...models.architectures import ARCHITECTURES
 from ...models.recipe import Recipe, WeightRows
 from ..hybrid.machine import HybridMachine
 from ..machine import machine
-from ..mapping import candidates
+from ..mnf.mapping import candidates
 from ..shape import ConvShape
 from .crossover_figure import draw
 from .crossover_job import CrossoverJob

@@ -12,8 +12,8 @@ from ..hybrid.assign import Cost, Problem, Tensor, assign, conversions
 from ..hybrid.convert import EVENTS, FORM, ZVC
 from ..hybrid.decide import FJ
 from ..hybrid.machine import HybridMachine
+from ..kinds import Memory
 from ..slots import BUSY, Cause
-from ..state import Memory
 
 Entry = Mapping[str, Any]
 """A layer of a run, see `firemesh.emulator.studies.crossover_job.CrossoverJob`."""
