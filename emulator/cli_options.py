@@ -71,6 +71,6 @@ Keep = Annotated[
         min=0,
         max=1000,
         help="Of mode flexnn: best estimates that the engine counts before one is taken; default: "
-        "8, on a mesh 0; 0 takes the best estimate uncounted.",
+        "8, on a mesh 4; 0 takes the best estimate uncounted.",
     ),
 ]

@@ -83,7 +83,7 @@ def candidates(
     found: list[Candidate] = []
     for objective in (wanted.objective, *wanted.beside):
         given = layer, machine, shares, objective, wanted.dataflow
-        if wanted.with_fixed:
+        if wanted.counts_fixed(machine):
             best: Sequence[Candidate] = candidates_for(*given, keep=wanted.kept(machine))
         else:
             best = search(*given, keep=wanted.kept(machine)).candidates

@@ -12,8 +12,8 @@ from .dims import LayerDims, layer_dims
 from .machine import FlexMachine
 from .rules import check
 
-KEPT = {"bus": 8, "mesh": 0}
-"""Best estimates that the engine counts by default."""
+KEPT = {"bus": 8, "mesh": 4}
+"""Best estimates that the engine counts by default; on a mesh each takes a simulation."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Search:
     dataflow : str or None
         A fixed one; None for any.
     keep : int, optional
-        Best estimates that the engine counts; 0 takes the best estimate uncounted. By default 8 on
-        buses, and 0 on a mesh, which is simulated for each.
-    with_fixed : bool
-        Whether each fixed dataflow's best estimate is counted beside them.
+        Best estimates that the engine counts; 0 takes the best estimate uncounted. By default
+        `KEPT`.
+    with_fixed : bool, optional
+        Whether each fixed dataflow's best estimate is counted beside them; by default on buses.
     beside : tuple of str
         Other objectives, whose best estimates are counted too: a study that compares objectives
         counts each candidate once. The choice among all is by ``objective``.
@@ -70,12 +70,16 @@ class Search:
     objective: str = "cycles"
     dataflow: str | None = None
     keep: int | None = None
-    with_fixed: bool = True
+    with_fixed: bool | None = None
     beside: tuple[str, ...] = ()
 
     def kept(self, machine: FlexMachine) -> int:
         """Return how many estimates are counted on a machine."""
         return KEPT[machine.sdn.kind] if self.keep is None else self.keep
+
+    def counts_fixed(self, machine: FlexMachine) -> bool:
+        """Return whether fixed dataflows' best estimates are counted on a machine."""
+        return machine.sdn.kind == "bus" if self.with_fixed is None else self.with_fixed
 
 
 @dataclass(frozen=True)

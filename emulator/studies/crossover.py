@@ -10,6 +10,7 @@ from ...encoders.events import Window
 from ...models.architecture import Architecture
 from ...models.architectures import ARCHITECTURES
 from ...models.recipe import Recipe, WeightRows
+from ..flexnn.plan import KEPT
 from ..hybrid.machine import HybridMachine
 from ..machine import machine
 from ..mnf.mapping import candidates
@@ -163,8 +164,8 @@ def _notes(found: Sequence[Point]) -> list[str]:
         f"{', '.join(AUTOS)}: the least cycles, energy, or product of both, over all choices of a "
         "mode for each layer, changes of form between layers of different modes included; each of "
         "them is at most the better pure mode, in its own objective",
-        "chosen: descriptors of mode flexnn are the best estimates for cycles, not counted against "
-        "others (the mesh makes counting slow); for energy others may be better",
+        f"chosen: of mode flexnn's descriptors the engine counts the {KEPT['mesh']} best estimates "
+        "for cycles, and the best of these runs; for energy others may be better",
         f"chosen: {NETWORK}'s convolutions; weights {WEIGHTS:g}, pruned by the rows of this "
         f"machine's PEs; energy table {TABLE}; one image, seed 0",
         "equal points are linear between densities",

@@ -1,10 +1,8 @@
 """A run of a network on a hybrid machine, of which every layer is kept in each mode."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,12 +10,16 @@ import numpy as np
 from ...models import synthetic
 from ...models.network import Network, Tensor
 from ..activations import Activations
+from ..flexnn.plan import Search
 from ..hybrid.convert import EVENTS, FORM, ZVC, ConvertStep, convert, of_conversion
 from ..hybrid.decide import Decision, decide
 from ..hybrid.machine import HybridMachine
 from ..hybrid.plan import Choices, make_choices
 from ..layer_result import LayerResult
-from .job import UNCOUNTED, Job, Run, plain_layer
+from .job import Job, Run, plain_layer
+
+SEARCH = Search("cycles")
+"""Of mode flexnn's descriptors: what a run searches by default."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +42,16 @@ class CrossoverJob(Job):
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything that decides the result, as plain values."""
-        return super().identity | {"modes": list(self.modes), "hybrid": hybrid_digest()}
+        return super().identity | {"modes": list(self.modes)}
 
     def work(self) -> Run:
         """Run it in this process."""
         assert isinstance(self.machine, HybridMachine)
         network, inputs = synthetic.network(self.recipe), synthetic.images(self.recipe, 1)
-        choices = make_choices(network, self.machine, search=UNCOUNTED)
+        choices = make_choices(network, self.machine, search=SEARCH)
         is_both = set(self.modes) == set(FORM)
         wanted = {} if is_both else {unit.name: self.modes[0] for unit in choices.units}
-        decision = decide(choices, inputs[0], UNCOUNTED.objective, wanted)
+        decision = decide(choices, inputs[0], SEARCH.objective, wanted)
         layers = list(_layers(decision, network))
         if is_both:
             layers += _conversions(decision, choices)
@@ -57,15 +59,6 @@ class CrossoverJob(Job):
         kept = sum(int(np.count_nonzero(weight)) for weight in weights)
         density = kept / sum(weight.size for weight in weights)
         return Run(sum(layer["cycles"] for layer in layers), 0, density, layers, 0.0)
-
-
-@cache
-def hybrid_digest() -> str:
-    """Return a digest of the source of hybrid machines."""
-    digest = hashlib.sha256()
-    for path in sorted((Path(__file__).parents[1] / "hybrid").glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _layers(decision: Decision, network: Network) -> Iterator[dict[str, Any]]:

@@ -39,7 +39,9 @@ class FlexJob(Job):
     @property
     def bytes(self) -> float:
         """About the memory that a process needs for it."""
-        return super().bytes + (ROUND_BYTES * MOST_ROUNDS if self.search.with_fixed else 0)
+        assert isinstance(self.machine, FlexMachine)
+        is_long = self.search.counts_fixed(self.machine)
+        return super().bytes + (ROUND_BYTES * MOST_ROUNDS if is_long else 0)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
