@@ -398,6 +398,7 @@ def _accuracy(result: "Result", labels: Any) -> float | None:
 
 
 def _print(result: "Result", more: dict[str, Any], as_json: bool, changes: Sequence[str]) -> None:
+    from .hybrid.report import show_decision
     from .tables import show
 
     if as_json:
@@ -405,6 +406,8 @@ def _print(result: "Result", more: dict[str, Any], as_json: bool, changes: Seque
         return
     with console() as page:
         show(result, page, more["accuracy"], changes)
+        if result.decision:
+            show_decision(result.decision, page)
     if "trace" in more:
         accesses = sum(int(layer.counts.sum()) for layer in result.layers)
         size = more["trace"]["bytes"]

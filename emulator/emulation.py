@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,8 @@ from .layer_result import LayerResult
 from .steps import AnyPlan, AnyStep, HostStep
 
 if TYPE_CHECKING:
-    from .hybrid.decide import Decision
+    from .hybrid.decision import Decision
     from .recorder import Recorder
-    from .run import Tally
     from .run_trace import RunTrace
 
 Keep = Callable[[Any], None]
@@ -61,6 +60,16 @@ class Frame:
     def output(self) -> NDArray[Any]:
         """The network's first output."""
         return next(iter(self.outputs.values()))
+
+
+class Sums(Protocol):
+    """What a caller adds frames to; a recorder keeps it for a run that is resumed."""
+
+    def state(self) -> State:
+        """Return it as arrays."""
+
+    def resume(self, state: State) -> None:
+        """Go back to what `state` gave."""
 
 
 class Emulation(ABC):
@@ -129,7 +138,7 @@ class Emulation(ABC):
         inputs: NDArray[Any],
         progress: Progress | None = None,
         recorder: "Recorder | None" = None,
-        tally: "Tally | None" = None,
+        tally: "Sums | None" = None,
         keep_runs: bool = True,
     ) -> Iterator[Frame]:
         """Run frames one after another; yield each when it is done.
@@ -142,7 +151,7 @@ class Emulation(ABC):
         recorder : Recorder, optional
             Records the frames. One that resumes a run sets emulation and tally to where that run
             was; its frames are numbered from that of the first input.
-        tally : Tally, optional
+        tally : Sums, optional
             The one that the caller adds frames to; a recorder keeps it.
         keep_runs : bool
             Whether frames hold what every step left behind, which takes much memory.
@@ -178,12 +187,12 @@ class Emulation(ABC):
             return {}, {source.name: values}
         return {source.name: as_input(source, values, self.plan.regions[source.name])}, {}
 
-    def _state(self, tally: "Tally | None") -> State:
+    def _state(self, tally: "Sums | None") -> State:
         """Return what a run needs to go on from here."""
         state = self._position.save() | (tally.state() if tally else {})
         return state | self._saved()
 
-    def _resume(self, state: State, tally: "Tally | None") -> int:
+    def _resume(self, state: State, tally: "Sums | None") -> int:
         """Go to where a run was; return the frame to go on with."""
         try:
             self._position = position(state, self.plan.network)
@@ -197,7 +206,7 @@ class Emulation(ABC):
         return self._position.frame
 
     def _frame(
-        self, progress: Progress, recorder: "Recorder | None", tally: "Tally | None", keeps: bool
+        self, progress: Progress, recorder: "Recorder | None", tally: "Sums | None", keeps: bool
     ) -> Frame:
         at, network, steps = self._position, self.plan.network, self.plan.steps
         runs: list[Any] = []

@@ -17,7 +17,7 @@ from .layer_result import LayerResult
 from .slots import BUSY, Cause
 
 if TYPE_CHECKING:
-    from .hybrid.decide import Decision
+    from .hybrid.decision import Decision
 
 
 class LayerTable(Sequence[LayerResult]):

@@ -270,7 +270,3 @@ def show(
     side.add_row(_slots(result), _energy(result))
     console.print(side)
     console.print(_layers(result))
-    if result.decision:
-        from .hybrid.report import show_decision
-
-        show_decision(result.decision, console)

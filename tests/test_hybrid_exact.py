@@ -218,7 +218,6 @@ def machine_changes(rng):
         "mnf__pe__tile": tile,
         "mnf__pe__fire_lanes": draw(1, lanes, modules * lanes),
         "mnf__pe__forwarding": draw(True, False),
-        "mnf__storage__tensors": draw("sram", "dram"),
         "mnf__storage__ports": ports,
         "flexnn__sdn__storage_ports": ports,
         "mnf__storage__weight_packet_rows": draw(1, 3, 8),

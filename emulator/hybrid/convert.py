@@ -1,8 +1,8 @@
 """Changing a tensor's form in the storage PE: an event list becomes bitmap and non-zeros, or back.
 
-What is read comes first, then what is written (chosen): events one per cycle, 8 bytes each, from or
-to the memory that mode mnf keeps them in; bitmap and non-zeros (ZVC; the plain values where that
-does not pay) from or to DRAM, at its width. No PE works meanwhile.
+What is read comes first, then what is written (chosen), from and to DRAM: events one per cycle, 8
+bytes each; bitmap and non-zeros (ZVC; the plain values where that does not pay) at DRAM's width. No
+PE works meanwhile.
 """
 
 from dataclasses import dataclass
@@ -100,7 +100,7 @@ def convert(step: ConvertStep, part: Activations, machine: HybridMachine, cycle:
     n_events, size = len(part.flat), tensor_bytes(part, machine.of_flexnn)
     words = -(-size // machine.flexnn.dram.bytes_per_cycle)
     order = (READ, WRITE) if step.to == ZVC else (WRITE, READ)
-    events = Side(machine.of_mnf.tensor_memory, order[0], n_events, n_events * EVENT_BYTES)
+    events = Side(Memory.DRAM, order[0], n_events, n_events * EVENT_BYTES)
     zvc = Side(Memory.DRAM, order[1], words, size)
     return ConvertRun(step, part, (events, zvc) if step.to == ZVC else (zvc, events), cycle)
 

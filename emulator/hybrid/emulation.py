@@ -21,7 +21,7 @@ from .plan import HybridPlan
 if TYPE_CHECKING:
     from ..recorder import Recorder
     from ..run_trace import RunTrace
-    from .decide import Decision
+    from .decision import Decision
 
 
 class HybridEmulation(Emulation):
@@ -92,7 +92,9 @@ class HybridEmulation(Emulation):
             region = self.plan.regions[step.tensor]
             part = stored(part.tensor, part.dense(), "raster", region)
         run = convert(step, part, self.plan.machine, at.cycle)
-        at.tensors[step.tensor] = part
+        for name, known in at.tensors.items():
+            if self.plan.roots[name] == step.tensor:
+                at.tensors[name] = part.renamed(known.tensor)
         at.cycle = run.cycle1
         at.results.append(of_conversion(run, self.plan.machine))
         keep(run)

@@ -31,6 +31,11 @@ class FlexSide(Part):
     dram: Dram
 
 
+def _word(value: Any) -> str:
+    """Return a value as YAML spells it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 class HybridMachine(Description):
     """A machine that runs each layer in mode mnf or in mode flexnn.
 
@@ -53,18 +58,20 @@ class HybridMachine(Description):
                 )
         for path, got, wanted, why in self._wanted():
             if got != wanted:
-                raise ValueError(f"{path}: must be {wanted} on a hybrid, so that {why}, got {got}")
-        storage, width = self.mnf.storage, self.flexnn.dram.bytes_per_cycle
-        if storage.tensors == "dram" and width < EVENT_BYTES * (1 + storage.ports):
+                raise ValueError(
+                    f"{path}: must be {_word(wanted)} on a hybrid, so that {why}, got {_word(got)}"
+                )
+        needed, width = EVENT_BYTES * (1 + self.storage_ports), self.flexnn.dram.bytes_per_cycle
+        if width < needed:
             raise ValueError(
-                f"flexnn.dram.bytes_per_cycle: must be at least {EVENT_BYTES * (1 + storage.ports)}"
-                f" with mnf.storage.tensors dram, an event read and one written for each port a "
-                f"cycle, got {width}"
+                f"flexnn.dram.bytes_per_cycle: must be at least {needed}, an event that mode mnf "
+                f"reads and one that it writes for each port of storage a cycle, got {width}"
             )
         try:
-            _ = self.of_mnf, self.of_flexnn
+            _ = self.of_flexnn, self.of_mnf
         except MachineError as error:
-            raise ValueError(str(error).removeprefix(f"{self.name}: ")) from None
+            reason = str(error).removeprefix(f"{self.name}: ")
+            raise ValueError(f"flexnn.{reason}") from None
         return self
 
     def _pairs(self) -> list[tuple[str, tuple[str, Any], tuple[str, Any]]]:
@@ -100,6 +107,7 @@ class HybridMachine(Description):
         return [
             ("flexnn.sdn.kind", self.flexnn.sdn.kind, "mesh", "there is one network"),
             ("mnf.storage.event_order", storage.event_order, "raster", alone),
+            ("mnf.storage.tensors", storage.tensors, "dram", "mode flexnn has the SRAM"),
             ("mnf.storage.keeps_weights", storage.keeps_weights, False, alone),
             ("noc.starts_afresh", self.noc.starts_afresh, True, alone),
         ]

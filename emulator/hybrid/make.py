@@ -9,7 +9,8 @@ from ...models.network import Network
 from ..emulation import Progress
 from ..flexnn.descriptor import Descriptor
 from ..flexnn.plan import Search
-from .decide import AUTO, decide
+from .decide import decide
+from .decision import AUTO
 from .emulation import HybridEmulation
 from .machine import HybridMachine
 from .mode_file import modes_of

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..description import MachineError, read_yaml
 from .convert import FORM
-from .decide import AUTO
+from .decision import AUTO
 from .plan import Choices
 
 WORDS = (*FORM, AUTO)

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ...models.network import Network
+from ..description import MachineError
 from ..flexnn.descriptor import Descriptor
 from ..flexnn.plan import FlexPlan, FlexStep, Search, make_flex_plan
 from ..mnf.mapping import MappingError
-from ..mnf.plan import Plan, check_storage, make_plan
+from ..mnf.plan import Plan, make_plan
 from ..mnf.steps import MnfStep
 from ..regions import place
 from ..steps import AnyStep, HostStep
@@ -123,6 +124,8 @@ class HybridPlan:
         First byte of each stored tensor: as an event list, if it ever is one.
     storage_bytes : int
         Bytes that the tensors need, in both forms.
+    roots : dict
+        As of `Choices`.
     load_cycles : int
         0: weights come in during the frame, for others use the PEs' memories in between.
     """
@@ -135,6 +138,7 @@ class HybridPlan:
     flexnn: FlexPlan
     regions: Mapping[str, int]
     storage_bytes: int
+    roots: Mapping[str, str]
     load_cycles: int = 0
 
 
@@ -149,12 +153,25 @@ def make_choices(
     Raises
     ------
     MachineError
-        When a descriptor is of an unknown layer or breaks a rule.
+        When a descriptor is of an unknown layer or breaks a rule, or a layer has a conversion's
+        name.
     """
+    _check_names(network)
     refused: dict[str, MappingError] = {}
     mnf = make_plan(network, machine.of_mnf, refused)
     flexnn = make_flex_plan(network, machine.of_flexnn, schedule, search)
     return Choices(network, machine, mnf, flexnn, refused)
+
+
+def _check_names(network: Network) -> None:
+    """Raise where a layer's name could be that of a conversion."""
+    taken = {ConvertStep(tensor, form).name for tensor in network.tensors for form in (EVENTS, ZVC)}
+    for layer in network.layers:
+        if layer.name in taken:
+            raise MachineError(
+                f"network {network.name}: layer {layer.name} has the name of a conversion; rename "
+                "the layer"
+            )
 
 
 def make_hybrid_plan(
@@ -164,8 +181,7 @@ def make_hybrid_plan(
 ) -> HybridPlan:
     """Plan a network whose layers have modes.
 
-    DRAM holds the weights of mode mnf, event lists if they lie there, the tensors of mode flexnn,
-    then its weights.
+    DRAM holds the weights of mode mnf, event lists, the tensors of mode flexnn, then its weights.
 
     Parameters
     ----------
@@ -194,17 +210,14 @@ def make_hybrid_plan(
     of_step = {name: mode for name, (mode, _) in of_mode.items()}
     whole = _with_conversions(choices, steps, of_step)
     (events, n_events), (zvc, n_zvc) = _placed(choices, steps, whole, of_step)
-    weights, in_dram = choices.mnf.dram_bytes, choices.machine.mnf.storage.tensors == "dram"
-    check_storage(choices.network, choices.machine.of_mnf, n_events)
-    first = weights if in_dram else 0
-    events = {name: at + first for name, at in events.items()}
+    tensor_base = choices.mnf.dram_bytes + n_events
+    events = {name: choices.mnf.dram_bytes + at for name, at in events.items()}
     mnf = replace(
         choices.mnf,
         steps=tuple(s for s in steps if _is_of(s, "mnf", of_step) and not isinstance(s, FlexStep)),
         regions=events,
         storage_bytes=n_events,
     )
-    tensor_base = weights + n_events * in_dram
     flexnn = replace(
         choices.flexnn,
         steps=tuple(
@@ -217,8 +230,9 @@ def make_hybrid_plan(
     )
     n_bytes = n_events + n_zvc
     return HybridPlan(
-        choices.network, choices.machine, of_step, whole, mnf, flexnn, zvc | events, n_bytes
-    )
+        choices.network, choices.machine, of_step, whole, mnf, flexnn, zvc | events, n_bytes,
+        choices.roots,
+    )  # fmt: skip
 
 
 def _is_of(step: AnyStep, mode: str, modes: Mapping[str, str]) -> bool:

@@ -7,7 +7,7 @@ from rich.text import Text
 from ..tables import plain_table, si
 from .assign import Cost
 from .convert import FORM
-from .decide import FJ, Decision
+from .decision import FJ, Decision
 
 SECOND = {"mnf": "flexnn", "flexnn": "mnf"}
 UNITS = {"cycles": "cycles", "energy": "energy", "edp": "energy times cycles"}

@@ -12,7 +12,8 @@ from ...models.network import Network, Tensor
 from ..activations import Activations
 from ..flexnn.plan import Search
 from ..hybrid.convert import EVENTS, FORM, ZVC, ConvertStep, convert, of_conversion
-from ..hybrid.decide import Decision, decide
+from ..hybrid.decide import decide
+from ..hybrid.decision import Decision
 from ..hybrid.machine import HybridMachine
 from ..hybrid.plan import Choices, make_choices
 from ..layer_result import LayerResult

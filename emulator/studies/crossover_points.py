@@ -10,7 +10,7 @@ import numpy as np
 from ..energy import Activity, energy
 from ..hybrid.assign import Cost, Problem, Tensor, assign, conversions
 from ..hybrid.convert import EVENTS, FORM, ZVC
-from ..hybrid.decide import FJ
+from ..hybrid.decision import FJ
 from ..hybrid.machine import HybridMachine
 from ..kinds import Memory
 from ..slots import BUSY, Cause
