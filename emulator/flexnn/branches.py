@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from ...noc.kernel import kernel, outer_kernel
-from ..mnf.state import I64x1, I64x2, I64x3
+from ..arrays import I64x1, I64x2, I64x3
 from .dims import Dim
 from .problem import F64x1, F64x2, F64x3, F64x4, Fact, Kind, Problem, Trial
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import build
 from ..energy import active_cycle_pj, table
-from ..mnf.state import build
 from .descriptor import Cut, product
 from .dims import FL_DIMS, NAMES, OF_DIMS, Dim, LayerDims
 from .expectations import MOST_POSITIONS, expected_maxima, shared_activations, slowest

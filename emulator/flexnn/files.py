@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..mnf.state import I64x1, I64x2
+from ..arrays import I64x1, I64x2
 from .descriptor import Cut
 from .dims import FL_DIMS, IF_DIMS, Dim
 from .machine import FlexMachine

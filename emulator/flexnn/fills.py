@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...noc.kernel import first_class, kernel, outer_kernel, signature
-from ..mnf.state import example
+from ..arrays import example
 from .dims import Dim
 from .files import ALL, Files, Held, Shape
 from .operands import Operands

@@ -8,7 +8,7 @@ are products of loop counts: nothing loops over rounds.
 import numpy as np
 
 from ...noc.kernel import first_class, kernel, signature
-from ..mnf.state import I64x1, example
+from ..arrays import I64x1, example
 from .dims import Dim
 from .problem import Fact, Kind, Price, Problem, Share, Trial
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..mnf.state import I64x1, I64x2, I64x3
+from ..arrays import I64x1, I64x2, I64x3
 
 F64x1 = Annotated[NDArray[Any], np.float64, 1]
 F64x2 = Annotated[NDArray[Any], np.float64, 2]

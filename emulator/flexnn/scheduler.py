@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import build
 from ..description import MachineError
-from ..mnf.state import build
 from .branches import Branches, Count, Flow, Objective, Row, Values
 from .branches import search as go_through
 from .dataflows import DATAFLOWS

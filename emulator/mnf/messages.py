@@ -9,10 +9,11 @@ from ...encoders import bits
 from ...encoders.events import conv_events
 from ...noc.network import Network
 from ..activations import Activations
+from ..arrays import I64x1
 from ..kinds import STORAGE_NODE
 from .machine import Machine
 from .mapping import Mapping
-from .state import Event, I64x1
+from .state import Event
 from .waves import Range
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...noc.kernel import first_class, kernel, signature
 from ...noc.router import Packets, Ports, make_packets, make_ports
+from ..arrays import example
 from ..kinds import Kind, Memory
 from ..slots import Cause
 from .state import (
@@ -28,7 +29,6 @@ from .state import (
     Place,
     Ring,
     Total,
-    example,
 )
 
 MULTIPLY_PHASE, FIRE_PHASE, DONE_PHASE = 0, 1, 2

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.network import Network
+from ..arrays import build
 from ..kinds import Memory
 from ..slots import Cause
 from .fire import FireOrder
@@ -23,7 +24,6 @@ from .state import (
     PeState,
     Place,
     Ring,
-    build,
 )
 from .steps import MnfStep
 from .waves import Wave
