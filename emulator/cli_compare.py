@@ -80,7 +80,7 @@ def compare(
 ) -> None:
     """Set results of one network side by side: totals, multiplier slots, layers."""
     from .compare import compare as set_side_by_side
-    from .compare import read_result
+    from .result_record import read_result
 
     paths = files or []
     n_layers = _count(layers)
@@ -95,7 +95,7 @@ def compare(
 
 def _count(layers: str) -> int | None:
     """Return how many layers to show, None for all."""
-    from .compare import ComparisonError
+    from .result_record import ComparisonError
 
     if layers == "all":
         return None

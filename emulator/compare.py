@@ -4,83 +4,17 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from .description import MachineError
+from .result_record import DAMAGED, RUN, ComparisonError, MachineRecord, ResultRecord, checked
 
 SCHEMA, SCHEMA_VERSION = "firemesh-comparison", 1
-RESULT, RESULT_VERSION = "firemesh-result", 1
-RUN = "firemesh run MODEL --json > FILE.json"
-MAKE = f"make it with {RUN}"
-DAMAGED = "the file is damaged: make it anew"
-RULES = {
-    "missing": "is missing",
-    "too_short": "is without energies (keys that end in _pj)",
-    "model_type": "must be a mapping",
-    "dict_type": "must be a mapping",
-    "less_than": "must be a number that a run can have",
-}
-"""What pydantic tells in its own words, by its type of an error."""
 MOST_FIELDS = 3
 ABOUT = ("name", "summary", "sources")
 """Fields that tell of a machine and change nothing that it does."""
 
 Values: TypeAlias = tuple[float | None, ...]
 """One for each run; None where a run has none."""
-Count = Annotated[int, Field(ge=0, lt=2**63)]
-Amount = Annotated[float, Field(ge=0, lt=1e30, allow_inf_nan=False)]
-
-
-class ComparisonError(MachineError):
-    """Results that cannot be set side by side; one sentence with the way out."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True)
-
-
-class _Layer(_Part):
-    name: str
-    mode: str
-    cycles: Count
-    own_pj: dict[str, Amount] = Field(min_length=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gather(cls, record: Any) -> Any:
-        """Gather energies, of which each component has a key of its own."""
-        if not isinstance(record, Mapping):
-            return record
-        energies = {key: value for key, value in record.items() if str(key).endswith("_pj")}
-        return {**record, "own_pj": energies}
-
-
-class _Machine(_Part):
-    model_config = ConfigDict(extra="allow")
-    name: str
-    clock_hz: Annotated[int, Field(ge=1, lt=2**63)]
-    energy: str
-
-
-class _Result(_Part):
-    network: str
-    network_digest: str
-    mode: str
-    frames: Count
-    cycles: Count
-    load_cycles: Count
-    dram_bytes: Count
-    fps: Amount
-    utilization: Amount
-    power_mw: Amount
-    slots: dict[str, Count]
-    energy_pj: dict[str, Amount]
-    layers: list[_Layer]
-    outputs: list[Any]
-    machine: _Machine
 
 
 @dataclass(frozen=True)
@@ -202,60 +136,7 @@ def _side_by_side(columns: Sequence[Mapping[str, float | None]]) -> dict[str, Va
     return {name: tuple(column.get(name) for column in columns) for name in names}
 
 
-def read_result(path: Path) -> Any:
-    """Read what ``firemesh run --json`` printed; what it holds, `compare` checks.
-
-    Raises
-    ------
-    ComparisonError
-        When the file cannot be read or is no JSON.
-    """
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        why = error.strerror or error
-        raise ComparisonError(f"{path}: cannot be read ({why}); {MAKE}") from None
-    except (ValueError, RecursionError) as error:
-        line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise ComparisonError(f"{path}{line}: is not JSON; {MAKE}") from None
-
-
-def _check_schema(record: Any, place: str) -> None:
-    schema = record.get("schema") if isinstance(record, Mapping) else None
-    if schema != RESULT:
-        what = f"of schema {schema:.40}" if isinstance(schema, str) else "without a schema"
-        raise ComparisonError(f"{place}: is no result of a run but JSON {what}; {MAKE}")
-    version = record.get("schema_version")
-    if version != RESULT_VERSION or isinstance(version, bool):
-        raise ComparisonError(
-            f"{place}: schema_version: must be {RESULT_VERSION}, got {version!r:.40}; "
-            "make it anew with this firemesh"
-        )
-
-
-def _checked(record: Mapping[str, Any], place: str) -> _Result:
-    """Return what a result holds, once all of it is there and of its type."""
-    _check_schema(record, place)
-    try:
-        result = _Result.model_validate(dict(record))
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(key) for key in first["loc"] if key != "own_pj")
-        value = first["input"]
-        told = type(value).__name__ if isinstance(value, list | dict) else f"{value!r:.40}"
-        rule = RULES.get(first["type"], first["msg"].replace("Input should be", "must be"))
-        what = rule if rule.startswith("is ") else f"{rule}, got {told}"
-        raise ComparisonError(f"{place}: {path}: {what}; {DAMAGED}") from None
-    if not result.frames:
-        raise ComparisonError(f"{place}: frames: must be 1 or more, got 0; run it with --frames 1")
-    names = [layer.name for layer in result.layers]
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    if twice:
-        raise ComparisonError(f"{place}: layers: two are named {twice[0]}; {DAMAGED}")
-    return result
-
-
-def _run(result: _Result, name: str) -> Run:
+def _run(result: ResultRecord, name: str) -> Run:
     frames, clock_hz = result.frames, result.machine.clock_hz
     n_slots = sum(result.slots.values())
     multipliers, rest = divmod(n_slots, result.cycles) if result.cycles else (0, 0)
@@ -315,7 +196,7 @@ def compare(
             f"compare: takes two results or more, got {len(records)}; {RUN} makes one"
         )
     places = names if places is None else places
-    results = [_checked(*one) for one in zip(records, places, strict=True)]
+    results = [checked(*one) for one in zip(records, places, strict=True)]
     first = results[0]
     for result, place in zip(results, places, strict=True):
         _check_network(result, place, first, places[0])
@@ -327,7 +208,7 @@ def compare(
     return Comparison(first.network, first.network_digest, runs, notes)
 
 
-def _check_network(result: _Result, place: str, first: _Result, first_place: str) -> None:
+def _check_network(result: ResultRecord, place: str, first: ResultRecord, first_place: str) -> None:
     if result.network_digest == first.network_digest:
         return
     if result.network != first.network:
@@ -342,7 +223,7 @@ def _check_network(result: _Result, place: str, first: _Result, first_place: str
     )
 
 
-def _notes(results: Sequence[_Result], names: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _notes(results: Sequence[ResultRecord], names: Sequence[str]) -> Iterator[tuple[str, str]]:
     first, first_name = results[0], names[0]
     priced: dict[str, list[str]] = {}
     for result, name in zip(results, names, strict=True):
@@ -372,7 +253,7 @@ def _notes(results: Sequence[_Result], names: Sequence[str]) -> Iterator[tuple[s
             )
 
 
-def _changed(first: _Machine, other: _Machine) -> list[str]:
+def _changed(first: MachineRecord, other: MachineRecord) -> list[str]:
     """Return the fields that two machines have and in which they differ, with both values."""
     a, b = (_fields({k: v for k, v in dict(m).items() if k not in ABOUT}) for m in (first, other))
     told = []

@@ -14,7 +14,8 @@ import pytest
 import firemesh
 from firemesh.emulator.cli import main
 from firemesh.emulator.cli_compare import column_names
-from firemesh.emulator.compare import ComparisonError, best, compare, ratios
+from firemesh.emulator.compare import best, compare, ratios
+from firemesh.emulator.result_record import ComparisonError
 
 MAKE = "make it with firemesh run MODEL --json > FILE.json"
 DAMAGED = "the file is damaged: make it anew"
