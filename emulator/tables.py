@@ -164,27 +164,30 @@ def _count(value: float, is_large: bool) -> str:
 
 
 def _layers(result: "Result") -> Table:
-    """Return a row for each layer; where layers run in waves these take the place of ``fired``."""
+    """Return a row for each layer; where layers run in waves these take the place of ``fired``.
+
+    Where modes are mixed a layer's tile follows its mode, and waves and rounds are left out.
+    """
     is_cut = any(layer.waves > 1 for layer in result.layers)
     is_large = any(layer.events >= 1e5 * layer.frames for layer in result.layers)
     is_flexnn, is_mixed = result.mode == "flexnn", result.mode not in WHERE
-    cut = "rounds" if is_flexnn else "waves" if is_cut else "fired"
-    numbers = ("cycles", "pairs" if is_flexnn else "events", "dens", cut, "util.")
-    left = ("layer", *(["mode"] if is_mixed else []), "schedule" if is_flexnn else "tile")
+    cut = [] if is_mixed else ["rounds" if is_flexnn else "waves" if is_cut else "fired"]
+    numbers = ("cycles", "pairs" if is_flexnn else "events", "dens", *cut, "util.")
+    left = ("layer", "runs as" if is_mixed else "schedule" if is_flexnn else "tile")
     table = plain_table("Layers, a frame", left, (*numbers, "lost most to", "energy"))
     for layer, record in zip(result.layers, result.layers.records(), strict=True):
         lost = max((c for c in Cause if c not in BUSY), key=layer.cause)
         joule = sum(v for k, v in record.items() if k.endswith("_pj")) * 1e-12
+        tile = f"mnf {layer.tile}" if is_mixed and layer.mode == "mnf" else layer.tile
+        waves = f"{layer.waves:,}"
+        fired = _count(layer.fired / layer.frames, is_large)
         table.add_row(
             layer.name,
-            *([layer.mode] if is_mixed else []),
-            layer.tile or ("" if is_mixed else layer.mode),
+            tile or layer.mode,
             f"{layer.cycles / layer.frames:,.0f}",
             _count(layer.events / layer.frames, is_large),
             f"{layer.density:.2f}".lstrip("0"),
-            f"{layer.waves:,}"
-            if is_cut or is_flexnn
-            else _count(layer.fired / layer.frames, is_large),
+            *([] if is_mixed else [waves if is_cut or is_flexnn else fired]),
             percent(layer.utilization),
             f"{LABELS[lost]} {100 * layer.cause(lost):.0f}%",
             si(joule / layer.frames, "J", 3),

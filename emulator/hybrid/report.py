@@ -30,7 +30,7 @@ def _both(cost: Cost | None) -> list[str]:
 def _gain(chosen: Cost, other: Cost | None, objective: str) -> str:
     """Return how much less the first takes, as a part of the second."""
     if other is None:
-        return "only one"
+        return "-"
     before = _value(other, objective)
     return f"{100 * (1 - _value(chosen, objective) / before):+.1f} %" if before else "-"
 
