@@ -6,7 +6,7 @@
   arrival releases more than 255 packets.
 * In a chain a forwarded packet waits for the packet of the same message that reached its PE.
 
-So every packet that a PE sends waits for one arrival, and packets of storage for none.
+So every packet that a PE sends in mode mnf waits for one arrival, and packets of storage for none.
 """
 
 from typing import NamedTuple
@@ -34,6 +34,9 @@ class Dependencies(NamedTuple):
     released: Ints
     forwarded: int
     """How many of the released packets are forwarded ones."""
+
+
+NO_DEPENDENCIES = Dependencies(np.zeros(0, np.int64), np.zeros(0, np.int64), 0)
 
 
 def dependencies(

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from ..errors import TraceError
 from ..reader import Trace
-from .dependencies import Dependencies, dependencies
+from .dependencies import NO_DEPENDENCIES, Dependencies, dependencies
 from .exporter import Options, Progress, Report
 from .netrace_regions import Regions
-from .netrace_types import L1D, L2, LONG_BYTES, SHORT_BYTES, TYPES, flits_of
+from .netrace_types import FLEXNN, L1D, L2, LONG_BYTES, SHORT_BYTES, TYPES, flits_of
 from .traffic import Sent, Traffic
 
 MAGIC, VERSION = 0x484A5455, 1.0
@@ -46,6 +46,7 @@ LOST = (
     "that the first packet of a wave waits for the end-of-data of the wave before, an event for "
     "the weights, and a source for room: these waits are in the cycles only",
     "that an output waits for all events of its wave: it waits for the end-of-data behind them",
+    "that results of mode flexnn wait for the operands of their round: this wait is in the cycles",
 )
 
 
@@ -118,6 +119,7 @@ class Writer:
         Of the records, as the trace has them.
     of_type : int64[256]
         Records of each type.
+    of_kind : int64[kinds]
     """
 
     def __init__(self, traffic: Traffic, kinds: list[str]) -> None:
@@ -132,15 +134,18 @@ class Writer:
         self._eject = names.index(b"eject") if b"eject" in names else -1
         self.packets = self.records = self.dependencies = self.forwarded = self.flits = 0
         self.of_type = np.zeros(256, np.int64)
+        self.of_kind = np.zeros(len(kinds), np.int64)
 
     def write(self, file: IO[bytes], place: int, sent: Sent) -> None:
         """Write the packets of a segment."""
         number = int(self._traffic.numbers[place])
-        waits = dependencies(
-            sent, self._traffic.storage, self._end, self._traffic.trace._segment(number),
-            self._eject,
-        )  # fmt: skip
-        if waits is None or len(waits.arrival) != self._traffic.by_pes[place]:
+        waits: Dependencies | None = NO_DEPENDENCIES
+        if self._traffic.waiting[place]:
+            waits = dependencies(
+                sent, self._traffic.storage, self._end, self._traffic.trace._segment(number),
+                self._eject,
+            )  # fmt: skip
+        if waits is None or len(waits.arrival) != self._traffic.waiting[place]:
             raise self._traffic.damaged(number)
         begin = 0
         for part in sent.parts():
@@ -160,12 +165,14 @@ class Writer:
         is_long = copied["flits"] >= self._is_long_from
         records["cycle"], records["addr"] = copied["created"], copied["number"]
         records["id"] = np.arange(first_id, first_id + len(row))
-        records["src"], records["dst"] = copied["source"], part.to
+        node = self._traffic.node
+        records["src"], records["dst"] = node[copied["source"]], node[part.to]
         records["type"] = self._types[copied["kind"], is_long.astype(np.intp)]
-        source, target = (self._level[node] for node in (copied["source"], part.to))
+        source, target = (self._level[unit] for unit in (copied["source"], part.to))
         records["node_types"] = source << 4 | target
         self.flits += int(copied["flits"].sum(dtype=np.int64))
         self.of_type += np.bincount(records["type"], minlength=256)
+        self.of_kind += np.bincount(copied["kind"], minlength=len(self.of_kind))
         return records
 
 
@@ -208,9 +215,11 @@ def _facts(traffic: Traffic, writer: Writer) -> dict[str, Any]:
             {"type": name, "number": number, "bytes": size, "records": int(writer.of_type[number])}
             for (name, number), size in zip(TYPES[kind], sizes, strict=True)
         ]
-        for kind in traffic.kinds
+        for kind, count in zip(traffic.kinds, writer.of_kind, strict=True)
+        if count or kind not in FLEXNN
     }
-    n_long = sum(int(writer.of_type[pair[1][1]]) for pair in TYPES.values())
+    of_long = {pair[1][1] for pair in TYPES.values()}
+    n_long = sum(int(writer.of_type[number]) for number in of_long)
     return {
         "cycle_0_is_cycle_of_run": traffic.zero,
         "num_nodes": traffic.width * traffic.height,

@@ -37,7 +37,7 @@ class Regions:
         segments = traffic.segments[with_packets]
         each, begin = _begins(segments)
         first = with_packets[begin]
-        size = record_bytes * traffic.copies + dependency_bytes * traffic.by_pes
+        size = record_bytes * traffic.copies + dependency_bytes * traffic.waiting
         seek = (np.cumsum(size) - size)[first]
         id_ = (np.cumsum(traffic.copies) - traffic.copies)[first]
         cycle = segments["cycle0"][begin].astype(np.int64) - traffic.zero

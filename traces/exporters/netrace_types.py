@@ -14,11 +14,18 @@ TYPES = {
     "weights": (("WriteResp", 5), ("ReadResp", 2)),
     "fired": (("InvalidateResp", 28), ("Writeback", 6)),
     "fired_end": (("UpgradeReq", 13), ("DowngradeResp", 30)),
+    "operands": (("DowngradeReq", 29), ("ReadResp", 2)),
+    "results": (("ReadExReq", 15), ("WriteReq", 4)),
 }
 """Kind of packet -> netrace's types of 8 and of 72 bytes.
 
-They run as the packets do: event, end and weights from the L2 to an L1, fired and fired_end back.
+They run as the packets do: event, end, weights and operands from the L2 to an L1, the others back.
+There are not enough of 72 bytes, so those of weights (mode mnf) and operands (mode flexnn) share
+one.
 """
+
+FLEXNN = ("operands", "results")
+"""Kinds that layers of mode flexnn alone have."""
 
 
 def flits_of(flit_bits: int) -> tuple[int, int]:

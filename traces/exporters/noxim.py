@@ -91,7 +91,7 @@ def _write_table(traffic: Traffic, out: Path, progress: Progress) -> Report:
         packets += len(sent.packets)
         flits += int((sent.packets["flits"] * np.diff(sent.first)).sum())
         segment = traffic.segments[place]
-        rows = _flows(sent)
+        rows = _flows(traffic.placed(sent))
         most = int(np.bincount(rows[:, 0], rows[:, 2]).max())
         cycles = int(segment["cycle1"] - segment["cycle0"])
         begin = int(segment["cycle0"]) - traffic.zero + later
@@ -151,7 +151,7 @@ def _write_hardcoded(traffic: Traffic, out: Path, progress: Progress) -> Report:
         for _, sent in traffic.sent(progress):
             packets += len(sent.packets)
             flits += int((sent.packets["flits"] * np.diff(sent.first)).sum())
-            for part in _spells(sent):
+            for part in _spells(traffic.placed(sent)):
                 cycle = _write_idle(file, cycle, int(part.packets["created"][0]))
                 file.write(_hardcoded_lines(part, cycle).data)
                 cycle = int(part.packets["created"][-1])

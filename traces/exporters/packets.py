@@ -25,7 +25,7 @@ def write_packets(trace: Trace, out: Path, options: Options, progress: Progress)
     with open(out, "wb") as file:
         for _, sent in traffic.sent(progress):
             packets, copies = packets + len(sent.packets), copies + len(sent.to)
-            for part in sent.parts():
+            for part in traffic.placed(sent).parts():
                 part = part.split() if options.split else part
                 lines += len(part.packets)
                 file.write(_lines(part).data)

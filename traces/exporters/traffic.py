@@ -74,9 +74,11 @@ class Traffic:
     end : int
         The one after the last cycle, counted from ``zero``.
     width, height : int
-        Of the mesh; node ``x + width*y``.
+        Of the mesh.
+    node : int64[n_units]
+        ``x + width*y`` of each unit, which files name nodes by.
     storage : int
-        The node of storage.
+        The unit of storage.
 
     Raises
     ------
@@ -99,6 +101,7 @@ class Traffic:
         self.end = int(self.segments["cycle1"][-1]) - self.zero
         units = trace.table("units")
         self.width, self.height = (int(units[name].max()) + 1 for name in ("x", "y"))
+        self.node: Ints = units["x"].astype(np.int64) + self.width * units["y"].astype(np.int64)
         self.storage = int(np.flatnonzero(units["kind"] == b"storage")[0])
 
     def _at_door(self, door: str) -> Ints:
@@ -121,6 +124,13 @@ class Traffic:
         sent = self._at_door(NETWORK_MEMORIES[0])
         by_pes: Ints = sent.sum(axis=1) - sent[:, self.storage]
         return by_pes
+
+    @cached_property
+    def waiting(self) -> Ints:
+        """int64[n]: packets of PEs that wait for others; those of mode flexnn do for none."""
+        mode = self.trace.table("layers")["mode"][self.segments["layer"]]
+        waiting: Ints = np.where(mode == b"flexnn", 0, self.by_pes)
+        return waiting
 
     @property
     def kinds(self) -> list[str]:
@@ -156,6 +166,14 @@ class Traffic:
         first = np.concatenate([[0], np.cumsum(count)])
         return Sent(packets, first, (key % n_units).astype(np.uint16))
 
+    def placed(self, sent: Sent) -> Sent:
+        """Return packets with nodes for units: other numbers where routers have no PE."""
+        if np.array_equal(self.node, np.arange(len(self.node))):
+            return sent
+        packets = sent.packets.copy()
+        packets["source"] = self.node[packets["source"]]
+        return Sent(packets, sent.first, self.node[sent.to].astype(np.uint16))
+
     def damaged(self, number: int) -> TraceError:
         """Return the error that tells of packets that were not delivered once, or not sent."""
         return TraceError(
@@ -173,7 +191,11 @@ class Traffic:
             "complete": trace.complete,
             "layer": self.options.layer,
             "frame": self.options.frame,
-            "mesh": {"width": self.width, "height": self.height, "storage": self.storage},
+            "mesh": {
+                "width": self.width,
+                "height": self.height,
+                "storage": int(self.node[self.storage]),
+            },
             "flit_bits": trace.attribute("flit_bits"),
             "first_cycle_of_run": int(self.segments["cycle0"][0]),
             "end_cycle_of_run": int(self.segments["cycle1"][-1]),
