@@ -444,7 +444,7 @@ def machines_list() -> None:
     from .machine import machine, presets
 
     for name in presets():
-        typer.echo(f"{name:12} {machine(name).summary}")
+        typer.echo(f"{name:13} {machine(name).summary}")
 
 
 @machines.command("show")

@@ -87,18 +87,6 @@ class _Layer:
     densities: "Densities"
 
 
-def _machine(name: str) -> "FlexMachine":
-    from .flexnn.machine import FlexMachine
-    from .machine import MachineError, machine
-
-    found = machine(name)
-    if not isinstance(found, FlexMachine):
-        raise MachineError(
-            f"{found.name}: is a machine of mode mnf; give one of mode flexnn, such as flexnn-edge"
-        )
-    return found
-
-
 def _layers(model: str, activations: float, weight_density: float | None) -> list[_Layer]:
     """Return the weighted layers of a network, or the one that is told by its sizes."""
     import numpy as np
@@ -166,9 +154,10 @@ def search(
     from time import perf_counter
 
     from .flexnn.schedule_file import write_schedule
+    from .machine import flex_machine
     from .outputs import check_outputs
 
-    described = _machine(machine)
+    described = flex_machine(machine)
     check_outputs({"--out": out}, (model, machine))
     layers = _only(_layers(model, activations, weight_density), layer)
     with waiting(COMPILING):
@@ -289,9 +278,9 @@ def show(
 ) -> None:
     """Print a layer's descriptor as YAML, to copy and change, with what follows from it."""
     from .flexnn.schedule_file import read_schedule, schedule_yaml
-    from .machine import MachineError
+    from .machine import MachineError, flex_machine
 
-    described = _machine(machine)
+    described = flex_machine(machine)
     layers = _layers(model, activations, weight_density)
     if layer is None and len(layers) > 1:
         known = ", ".join(one.name for one in layers)
@@ -338,8 +327,9 @@ def check(
     from .flexnn.descriptor import Cut
     from .flexnn.rules import broken
     from .flexnn.schedule_file import read_schedule
+    from .machine import flex_machine
 
-    described = _machine(machine)
+    described = flex_machine(machine)
     layers = _layers(model, 0.5, None)
     descriptors = read_schedule(file, [layer.name for layer in layers])
     rows = []

@@ -11,8 +11,8 @@ from .hybrid.machine import HybridMachine
 from .mnf.machine import Machine, Mesh, Pe, Storage
 
 __all__ = ["AnyMachine", "FlexMachine", "HybridMachine", "Machine", "MachineError", "Mesh", "Noc",
-           "Pe", "Storage", "machine", "mnf_machine", "parse", "parse_yaml", "preset_text",
-           "presets", "read_yaml", "sentence"]  # fmt: skip
+           "Pe", "Storage", "flex_machine", "machine", "mnf_machine", "parse", "parse_yaml",
+           "preset_text", "presets", "read_yaml", "sentence"]  # fmt: skip
 
 AnyMachine = Machine | FlexMachine | HybridMachine
 KINDS: dict[str, type[FlexMachine] | type[HybridMachine]] = {
@@ -78,6 +78,24 @@ def machine(source: str | Path | AnyMachine) -> AnyMachine:
             f"known machines: {', '.join(presets())}; or give the path of a YAML file"
         )
     return parse(read_yaml(name), name)
+
+
+def flex_machine(source: str | Path | AnyMachine) -> FlexMachine:
+    """Return a machine of mode flexnn, or the part of a hybrid that runs it.
+
+    Raises
+    ------
+    MachineError
+        When it is of another mode, or as `machine` does.
+    """
+    found = machine(source)
+    if isinstance(found, HybridMachine):
+        return found.of_flexnn
+    if not isinstance(found, FlexMachine):
+        raise MachineError(
+            f"{found.name}: is a machine of mode mnf; give one of mode flexnn, such as flexnn-edge"
+        )
+    return found
 
 
 def mnf_machine(source: str | Path | AnyMachine) -> Machine:
