@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firemesh.emulator.energy import table
-from firemesh.emulator.flexnn.plan import Search
 from firemesh.emulator.hybrid.decide import decide
 from firemesh.emulator.hybrid.plan import make_choices
 from firemesh.emulator.kinds import Memory
@@ -19,7 +18,7 @@ from firemesh.emulator.machine import machine
 from firemesh.emulator.mnf.steps import MnfStep
 from firemesh.emulator.slots import Cause
 from firemesh.emulator.studies import crossover, crossover_tables, study
-from firemesh.emulator.studies.crossover_job import CrossoverJob, conversion
+from firemesh.emulator.studies.crossover_job import SEARCH, CrossoverJob, conversion
 from firemesh.emulator.studies.crossover_points import (
     Counted,
     Sides,
@@ -70,7 +69,7 @@ def decision():
     """Return the choice that a run decides between, by its own way."""
     recipe = small_job(crossover.BOTH, LOW).recipe
     network, [image] = synthetic.network(recipe), synthetic.images(recipe, 1)
-    choices = make_choices(network, HYBRID, search=Search("cycles", keep=0))
+    choices = make_choices(network, HYBRID, search=SEARCH)
     return choices, decide(choices, image)
 
 
