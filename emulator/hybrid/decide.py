@@ -43,6 +43,12 @@ class _Weigher:
         """Begin a frame."""
         self._at.tensors, self._at.real = self._sides["flexnn"].enter(values)
 
+    def forget(self, needed: set[str]) -> None:
+        """Drop all tensors but some."""
+        at = self._at
+        at.tensors = {name: part for name, part in at.tensors.items() if name in needed}
+        at.real = {name: part for name, part in at.real.items() if name in needed}
+
     def free(self, step: Any) -> None:
         """Take a step that costs nothing."""
         self._sides["flexnn"].stand_at(self._at)
@@ -123,7 +129,9 @@ def decide(
     weigher.enter(frame)
     readers = {unit.output: tuple(_consumers(choices, unit)) for unit in units.values()}
     results, costs, tensors = {}, {}, []
-    for step in choices.flexnn.steps:
+    machine = {"mnf": choices.machine.of_mnf, "flexnn": choices.machine.of_flexnn}
+    for number, step in enumerate(choices.flexnn.steps):
+        weigher.forget({name for later in choices.flexnn.steps[number:] for name in later.inputs})
         unit = units.get(step.name)
         if unit is None:
             if step.name not in choices.pooled_by:
@@ -131,7 +139,6 @@ def decide(
             continue
         found = weigher.unit(unit, (wanted or {}).get(unit.name, AUTO))
         results[unit.name] = found
-        machine = {"mnf": choices.machine.of_mnf, "flexnn": choices.machine.of_flexnn}
         costs[unit.name] = {mode: _cost(part, machine[mode]) for mode, part in found.items()}
         tensors.append(weigher.tensor(unit, readers[unit.output]))
     problem = Problem(costs, tuple(tensors))
