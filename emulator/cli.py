@@ -235,7 +235,7 @@ def run(
     from ..models.zoo import load
     from .inputs import find_frames, read_frames
     from .machine import MachineError
-    from .modes import mode_and_machine
+    from .modes import find_machine, side_of
     from .outputs import check_figure, check_outputs
 
     options: dict[str, Any] = {
@@ -245,12 +245,15 @@ def run(
         "activations": activations,
         "layers": layers,
     }
-    name, found, modes = mode_and_machine(mode, machine)
-    described = _changed(_with_router(found, router), setting or [])
+    name, found, modes = find_machine(mode, machine)
+    described = side_of(_changed(_with_router(found, router), setting or []), name)
     searched = {"schedule": schedule, "objective": objective, "dataflow": dataflow, "keep": keep}
     _check_mode(described, searched, links)
     taken = (machine or "", router or "", trace or "", schedule or "", mode or "")
     check_outputs({"--links": links}, (model, *taken))
+    read = {Path(p).resolve() for p in (model, *taken) if p and p != trace}
+    if trace is not None and trace.resolve() in read:
+        raise MachineError(f"--trace {trace}: is given twice; name different files")
     check_figure("--links", links)
     samples = None if calibration is None else read_frames(calibration)
     network = load(model, **options, calibration=samples)
@@ -300,7 +303,10 @@ def _check_mode(machine: "AnyMachine", searched: dict[str, Any], links: Path | N
     if isinstance(machine, Machine):
         for name, value in searched.items():
             if value is not None:
-                raise MachineError(f"--{name}: is of mode flexnn; add --mode flexnn")
+                raise MachineError(
+                    f"--{name}: is of modes flexnn and auto, {machine.name} runs mnf here; add "
+                    "--mode flexnn"
+                )
     elif links is not None and machine.router_name == BUS:
         raise MachineError(
             f"--links: draws a mesh, {machine.name} has buses; leave it out, or add "

@@ -98,6 +98,11 @@ class Emulation(ABC):
         self._is_ended = False
 
     @property
+    def identity(self) -> str:
+        """What tells the run's plan apart, beside network, machine and mode; empty if nothing."""
+        return ""
+
+    @property
     def cycle(self) -> int:
         """The next cycle."""
         return self._position.cycle

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .machine import AnyMachine, FlexMachine, HybridMachine, MachineError
-from .machine import machine as find_machine
+from .machine import machine as machine_of
 
 MODES = {
     "mnf": "multiply-and-fire: events in, threshold, events out",
@@ -39,7 +39,7 @@ class Modes:
     where: str = "mode"
 
 
-def mode_and_machine(
+def find_machine(
     mode: str | Path | Mapping[str, str] | None, machine: str | Path | AnyMachine | None
 ) -> tuple[str, AnyMachine, Modes]:
     """Return mode and machine of a run: one that is not given follows from the other.
@@ -55,7 +55,6 @@ def mode_and_machine(
     str
         A name in `DEFAULT_MACHINES`.
     Machine, FlexMachine or HybridMachine
-        Of a hybrid that runs one mode, the part that does.
     Modes
 
     Raises
@@ -64,20 +63,32 @@ def mode_and_machine(
         When the mode is unknown, or the machine does not run it.
     """
     name, modes = _named(mode)
-    found = find_machine(DEFAULT_MACHINES[name or "mnf"] if machine is None else machine)
+    found = machine_of(DEFAULT_MACHINES[name or "mnf"] if machine is None else machine)
     if isinstance(found, HybridMachine):
-        if name == "mnf":
-            return name, found.of_mnf, modes
-        if name == "flexnn":
-            return name, found.of_flexnn, modes
         return name or "auto", found, modes
     own = "flexnn" if isinstance(found, FlexMachine) else "mnf"
     if name not in (None, own):
+        wanted = f"a mode for each layer ({modes.where})" if name == MIXED else f"mode {name}"
         raise MachineError(
-            f"{found.name}: is a machine of mode {own}, got mode {name}; a machine of it is "
+            f"{found.name}: is a machine of mode {own}, got {wanted}; a machine of it is "
             f"{DEFAULT_MACHINES[name or own]}"
         )
     return own, found, modes
+
+
+def side_of(machine: AnyMachine, name: str) -> AnyMachine:
+    """Return what runs a mode: of a hybrid that runs one mode alone, the part that does."""
+    if isinstance(machine, HybridMachine) and name in ("mnf", "flexnn"):
+        return machine.of_mnf if name == "mnf" else machine.of_flexnn
+    return machine
+
+
+def mode_and_machine(
+    mode: str | Path | Mapping[str, str] | None, machine: str | Path | AnyMachine | None
+) -> tuple[str, AnyMachine, Modes]:
+    """Return mode and machine of a run as `find_machine` does, of a hybrid the part that runs."""
+    name, found, modes = find_machine(mode, machine)
+    return name, side_of(found, name), modes
 
 
 def _named(mode: str | Path | Mapping[str, str] | None) -> tuple[str | None, Modes]:
@@ -89,7 +100,8 @@ def _named(mode: str | Path | Mapping[str, str] | None) -> tuple[str | None, Mod
     if isinstance(mode, Mapping):
         return MIXED, Modes(check_modes(mode, "mode"))
     path = Path(mode)
-    if path.suffix not in (".yaml", ".yml") and not path.exists():
+    is_file = str(mode) and (path.suffix in (".yaml", ".yml") or path.exists())
+    if not is_file:
         raise MachineError(
             f"mode: must be one of {', '.join(MODES)} or a YAML file of layers and modes, "
             f"got {str(mode)!r}"

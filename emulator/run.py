@@ -228,7 +228,7 @@ def recording(
 
     about = {
         "input_digest": hashlib.sha256(np.ascontiguousarray(frames).tobytes()).hexdigest(),
-        "mode": mode,
+        "mode": f"{mode} {emulation.identity}".strip(),
         "command": command,
         "frames": len(frames),
     }

@@ -215,9 +215,9 @@ def test_a_file_of_modes_that_is_not_there_or_no_text_is_told(capsys, tmp_path):
 )
 def test_a_machine_of_one_mode_takes_neither_auto_nor_a_file(capsys, tmp_path, machine, own):
     (tmp_path / "modes.yaml").write_text('"*": auto', "utf-8")
-    for mode in ("auto", "modes.yaml"):
+    for mode, got in (("auto", "mode auto"), ("modes.yaml", "a mode for each layer (modes.yaml)")):
         found = refused(capsys, "run", "digits", "--machine", machine, "--mode", mode)
-        assert found.startswith(f"{machine}: is a machine of mode {own}, got mode ")
+        assert found.startswith(f"{machine}: is a machine of mode {own}, got {got};")
         assert found.endswith("a machine of it is hybrid-256")
 
 

@@ -5,6 +5,7 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
+from test_emulator_cli import refused
 from test_hybrid_exact import (
     PRESET,
     QUICK,
@@ -26,6 +27,7 @@ from firemesh.emulator.recorder import Recorder
 from firemesh.emulator.run import Tally, recording
 from firemesh.models.network import Quantize, Reshape
 from firemesh.traces import writer
+from firemesh.traces.errors import TraceError
 from firemesh.traces.verify import verify
 
 Case = namedtuple("Case", "choices modes images")
@@ -395,3 +397,37 @@ def test_every_byte_of_dram_that_is_read_holds_what_the_reader_wants(seed, tmp_p
                         assert low <= own.start and own.stop <= high
                     else:
                         assert held <= wanted
+
+
+class StoppedError(Exception):
+    """Ends a run."""
+
+
+def stop(frame, layer):
+    raise StoppedError
+
+
+def test_a_run_is_gone_on_from_with_the_same_modes_only(tmp_path):
+    network, images = firemesh.load("digits"), firemesh.images("digits", 2)[0]
+    path = tmp_path / "run.h5"
+    given = {"machine": "hybrid-256", "trace": path}
+    modes = {"conv1": "mnf", "*": "flexnn"}
+    with pytest.raises(StoppedError):
+        firemesh.run(network, images, mode=modes, progress=stop, **given)
+    with pytest.raises(TraceError, match="another run, with another mode; repeat that run"):
+        firemesh.run(network, images, mode={"*": "flexnn"}, resume=True, **given)
+    firemesh.run(network, images, mode={"conv1": "mnf", "*[2c1]*": "flexnn"}, resume=True, **given)
+    with firemesh.open_trace(path) as trace:
+        assert trace.attribute("mode").startswith("mixed ")
+        assert verify(trace).problems == []
+
+
+def test_a_trace_does_not_replace_what_the_run_reads(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "modes.yaml").write_text('"*": flexnn\n')
+    told = refused(
+        capsys, "run", "digits", "--frames", "1", "--mode", "modes.yaml",
+        "--trace", "modes.yaml", "--force",
+    )  # fmt: skip
+    assert told.startswith("--trace modes.yaml: is given twice; name different files")
+    assert (tmp_path / "modes.yaml").read_text() == '"*": flexnn\n'

@@ -48,7 +48,7 @@ class Decision:
         return total(self.problem, self.modes)
 
     def pure(self, mode: str) -> Cost | None:
-        """Return what the frame costs with all layers in a mode; None where one does not fit."""
+        """Return what the frame costs with all layers in a mode; None where one was not tried."""
         if any(mode not in costs for costs in self.problem.layers.values()):
             return None
         return total(self.problem, dict.fromkeys(self.problem.layers, mode))

@@ -1,5 +1,7 @@
 """A network on a hybrid machine, each layer in its mode."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +53,12 @@ class HybridEmulation(Emulation):
         flexnn = FlexEmulation(plan.network, machine.of_flexnn, plan=plan.flexnn)
         mnf = MnfEmulation(plan.network, machine.of_mnf, plan.mnf)
         self._by_mode: dict[str, Emulation] = {"mnf": mnf, "flexnn": flexnn}
+
+    @property
+    def identity(self) -> str:
+        """The first digits of a digest of the layers' modes."""
+        modes = json.dumps(dict(self.plan.modes), sort_keys=True)
+        return hashlib.sha256(modes.encode()).hexdigest()[:8]
 
     def run_trace(self, values: bool) -> "RunTrace":
         """Return what the run adds to a trace; with ``values`` those of mode mnf's layers too."""

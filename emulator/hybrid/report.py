@@ -21,7 +21,7 @@ def _value(cost: Cost, objective: str) -> float:
 
 
 def _both(cost: Cost | None) -> list[str]:
-    """Return cycles and energy in words; dashes where a layer does not fit."""
+    """Return cycles and energy in words; dashes where a mode was not tried, or does not fit."""
     if cost is None:
         return ["-", "-"]
     return [f"{cost.cycles:,}", si(cost.energy_fj / FJ * 1e-12, "J", 3)]
