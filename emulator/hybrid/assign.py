@@ -22,8 +22,7 @@ from typing import TypeAlias
 import networkx as nx
 from networkx.algorithms.flow import boykov_kolmogorov
 
-FORMS = {"mnf": "events", "flexnn": "zvc"}
-"""What leaves a layer, by its mode."""
+from .forms import FORM
 
 Weights: TypeAlias = tuple[int, int]
 """Of a cycle, of a fJ."""
@@ -123,9 +122,9 @@ class Problem:
     def __post_init__(self) -> None:
         """Check the names."""
         for layer, costs in self.layers.items():
-            if not costs or not set(costs) <= set(FORMS):
+            if not costs or not set(costs) <= set(FORM):
                 raise ValueError(
-                    f"Problem.layers: {layer} must have costs in {', '.join(FORMS)} or one of "
+                    f"Problem.layers: {layer} must have costs in {', '.join(FORM)} or one of "
                     f"them, got {', '.join(costs) or 'none'}"
                 )
         for tensor in self.tensors:
@@ -166,7 +165,7 @@ def _changes(problem: Problem, modes: Mapping[str, str]) -> list[tuple[Tensor, s
     return [
         (tensor, form)
         for tensor in problem.tensors
-        for mode, form in FORMS.items()
+        for mode, form in FORM.items()
         if mode != modes[tensor.producer]
         and any(modes[consumer] == mode for consumer in tensor.consumers)
     ]
@@ -214,7 +213,7 @@ class _Point:
 def _lexicographic(problem: Problem) -> dict[str, Weights]:
     """Return weights at which one cycle outweighs all energy there is, and one fJ all cycles."""
     parts = [cost for costs in problem.layers.values() for cost in costs.values()]
-    parts += [tensor.cost(form) for tensor in problem.tensors for form in FORMS.values()]
+    parts += [tensor.cost(form) for tensor in problem.tensors for form in FORM.values()]
     most = sum(parts, Cost(0, 0))
     return {"cycles": (1 + most.energy_fj, 1), "energy": (1, 1 + most.cycles)}
 

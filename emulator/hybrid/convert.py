@@ -15,11 +15,8 @@ from ..flexnn.tensor_bytes import tensor_bytes
 from ..kinds import Memory
 from ..layer_result import LayerResult, without_pes
 from ..patterns import READ, WRITE
+from .forms import ZVC
 from .machine import HybridMachine
-
-EVENTS, ZVC = "events", "zvc"
-FORM = {"mnf": EVENTS, "flexnn": ZVC}
-"""What layers of a mode read and write."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from ..flexnn.emulation import FlexEmulation
 from ..layer_result import LayerResult
 from ..mnf.emulation import MnfEmulation
 from .assign import Cost, Problem, Tensor, assign
-from .convert import EVENTS, ZVC, ConvertStep, convert, of_conversion
+from .convert import ConvertStep, convert, of_conversion
 from .decision import AUTO, FJ, Decision
+from .forms import EVENTS, ZVC
 from .idle import check_energy
 from .plan import Choices, Unit
 

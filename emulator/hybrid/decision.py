@@ -7,7 +7,7 @@ from typing import Any
 from ..flexnn.descriptor import Descriptor
 from ..layer_result import LayerResult
 from .assign import Cost, Problem, conversions, total
-from .convert import FORM
+from .forms import FORM
 
 AUTO = "auto"
 FJ = 1000

@@ -16,7 +16,8 @@ from ..host import HostRun
 from ..layer_result import LayerResult
 from ..mnf.emulation import MnfEmulation
 from ..steps import AnyStep, HostStep
-from .convert import EVENTS, ConvertStep, convert, of_conversion
+from .convert import ConvertStep, convert, of_conversion
+from .forms import EVENTS
 from .idle import check_energy
 from .plan import HybridPlan
 

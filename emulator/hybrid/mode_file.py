@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..description import MachineError, read_yaml
-from .convert import FORM
 from .decision import AUTO
+from .forms import FORM
 from .plan import Choices
 
 WORDS = (*FORM, AUTO)

@@ -13,7 +13,8 @@ from ..mnf.plan import Plan, make_plan
 from ..mnf.steps import MnfStep
 from ..regions import place
 from ..steps import AnyStep, HostStep
-from .convert import EVENTS, FORM, ZVC, ConvertStep
+from .convert import ConvertStep
+from .forms import EVENTS, FORM, ZVC
 from .machine import HybridMachine
 
 LayerSteps = tuple[MnfStep | FlexStep | HostStep, ...]

@@ -6,8 +6,8 @@ from rich.text import Text
 
 from ..tables import plain_table, si
 from .assign import Cost
-from .convert import FORM
 from .decision import FJ, Decision
+from .forms import FORM
 
 SECOND = {"mnf": "flexnn", "flexnn": "mnf"}
 UNITS = {"cycles": "cycles", "energy": "energy", "edp": "energy times cycles"}

@@ -20,7 +20,8 @@ from ..run_trace import Records, RunTrace
 from ..steps import HostStep
 from ..streams import Stream, steps
 from ..trace_tables import Ports, flat_sizes, shared_tables
-from .convert import EVENTS, ZVC, ConvertRun, ConvertStep, Side
+from .convert import ConvertRun, ConvertStep, Side
+from .forms import EVENTS, ZVC
 from .plan import HybridPlan
 
 AnyRun = WaveRun | FlexRun | HostRun | ConvertRun

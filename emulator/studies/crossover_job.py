@@ -11,9 +11,10 @@ from ...models import synthetic
 from ...models.network import Network, Tensor
 from ..activations import Activations
 from ..flexnn.plan import Search
-from ..hybrid.convert import EVENTS, FORM, ZVC, ConvertStep, convert, of_conversion
+from ..hybrid.convert import ConvertStep, convert, of_conversion
 from ..hybrid.decide import decide
 from ..hybrid.decision import Decision
+from ..hybrid.forms import EVENTS, FORM, ZVC
 from ..hybrid.machine import HybridMachine
 from ..hybrid.plan import Choices, make_choices
 from ..layer_result import LayerResult

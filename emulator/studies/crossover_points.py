@@ -9,8 +9,8 @@ import numpy as np
 
 from ..energy import Activity, energy
 from ..hybrid.assign import Cost, Problem, Tensor, assign, conversions
-from ..hybrid.convert import EVENTS, FORM, ZVC
 from ..hybrid.decision import FJ
+from ..hybrid.forms import EVENTS, FORM, ZVC
 from ..hybrid.machine import HybridMachine
 from ..kinds import Memory
 from ..slots import BUSY, Cause
