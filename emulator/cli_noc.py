@@ -21,7 +21,7 @@ from .cli_noc_options import (
 )
 from .cli_noc_replay import replay
 from .cli_noc_sweep import sweep
-from .cli_trace import export
+from .cli_trace_export import export
 from .console import group, print_rows, waiting
 
 noc = group("The network alone: replay packets, sweep loads, measure it idle, check its routing.")

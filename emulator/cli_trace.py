@@ -1,22 +1,22 @@
 """The command line's ``firemesh trace``."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .cli_trace_export import export, formats
+from .cli_trace_options import AsJson, File
 from .console import console, group, progress
 
 if TYPE_CHECKING:
     from ..traces.reader import Trace
 
 PROBLEMS = 1
-A_TRACE = "Trace file, as run --trace writes it."
-AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
-Path_ = Annotated[Path, typer.Argument(metavar="FILE.h5", help=A_TRACE)]
 
-traces = group("Traces: what they hold, whether it is sound, what it adds up to.")
+traces = group("Traces: what they hold, whether they are sound, what they tell, other formats.")
+traces.command("export")(export)
+traces.command("formats")(formats)
 
 
 def _about(trace: "Trace") -> dict[str, Any]:
@@ -57,7 +57,7 @@ def _layers(trace: "Trace") -> list[dict[str, Any]]:
 
 
 @traces.command("info")
-def info(path: Path_, as_json: AsJson = False) -> None:
+def info(path: File, as_json: AsJson = False) -> None:
     """Print what a trace is of: run, layers, sizes."""
     from ..traces.reader import open_trace
 
@@ -90,7 +90,7 @@ def info(path: Path_, as_json: AsJson = False) -> None:
 
 
 @traces.command("verify")
-def verify(path: Path_, as_json: AsJson = False) -> None:
+def verify(path: File, as_json: AsJson = False) -> None:
     """Check a trace: checksums, counters, ports, addresses, packets; exit code 1 with problems."""
     from ..traces.reader import open_trace
     from ..traces.verify import verify as check
@@ -117,7 +117,7 @@ def verify(path: Path_, as_json: AsJson = False) -> None:
 
 @traces.command("stats")
 def stats(
-    path: Path_,
+    path: File,
     by: Annotated[
         str,
         typer.Option(metavar="FIELDS", help="Of frame, layer, unit, memory, op; with commas."),
@@ -164,50 +164,3 @@ def stats(
         table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells))
     with console() as page:
         page.print(table)
-
-
-@traces.command("export")
-def export(
-    path: Path_,
-    format: Annotated[str, typer.Option(metavar="FORMAT", help="netrace, noxim or packets.")],
-    out: Annotated[
-        Path, typer.Option(metavar="FILE", help="What to write; FILE.json beside it tells how.")
-    ],
-    layer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this layer; default: all.")
-    ] = None,
-    frame: Annotated[
-        int | None, typer.Option(metavar="N", help="Only this frame, from 0; default: all.")
-    ] = None,
-    form: Annotated[
-        str | None,
-        typer.Option(metavar="table|hardcoded", help="Of noxim's files; default: table."),
-    ] = None,
-    split: Annotated[
-        bool, typer.Option("--split", help="Of packets: a line for each destination.")
-    ] = False,
-    relative: Annotated[
-        bool, typer.Option("--relative", help="Count cycles from the first that is exported.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Write the packets for another program: netrace, Noxim or lines of text."""
-    from ..traces.exporters.export import export as write
-    from ..traces.exporters.export import find_exporter, side_file
-    from ..traces.exporters.exporter import Options
-    from ..traces.reader import open_trace
-
-    options = Options(layer, frame, relative, split, form)
-    find_exporter(format, options)
-    with open_trace(path) as trace, progress("segment") as bar:
-        task = bar.add_task("", total=None)
-        report = write(
-            trace, format, out, options, force,
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )  # fmt: skip
-    if as_json:
-        typer.echo(side_file(out).read_text("utf-8"), nl=False)
-        return
-    told = ", ".join(f"{count:,} {name}" for name, count in report.counts.items())
-    typer.echo(f"{format}: {told} in {out.stat().st_size:,} bytes, {out}")

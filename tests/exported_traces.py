@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from firemesh.emulator.cli import main
 from firemesh.models.network import Conv, Network, Tensor
 from firemesh.traces.exporters.export import export
 from firemesh.traces.exporters.exporter import Options
+from firemesh.traces.selection import Selection
 
 STORAGE = 0
+SELECTED = [one.name for one in fields(Selection)]
 MULTICASTS = ("tree", "chain", "unicast")
 NETWORKS = ("digits", "streamed", "dense")
 
@@ -88,8 +91,9 @@ def told(trace, **selection):
 def written(path, format, out, **options):
     """Export; return the report, the file's bytes and what the file beside it tells."""
     with firemesh.open_trace(path) as trace:
-        report = export(trace, format, out, Options(**options))
-    return report, out.read_bytes(), json.loads(Path(f"{out}.json").read_text())
+        chosen = Selection(**{name: options.pop(name) for name in SELECTED if name in options})
+        report = export(trace, format, out, Options(chosen, **options))
+    return report, out.read_bytes(), json.loads(Path(f"{out}.meta.json").read_text())
 
 
 def ended(capsys, *arguments):

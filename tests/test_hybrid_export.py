@@ -44,7 +44,7 @@ def mixed(tmp_path_factory):
 
 def test_lines_of_packets_name_nodes_by_their_places(mixed, tmp_path):
     path, packets, width = mixed
-    lines = read_packet_lines(written(path, "packets", tmp_path / "p.txt")[1].decode())
+    lines = read_packet_lines(written(path, "text", tmp_path / "p.txt")[1].decode())
     wanted = [(cycle, source, to, flits) for cycle, source, _, flits, to in packets]
     assert Counter(lines) == Counter(wanted)
     nodes = {node for _, source, to, _ in lines for node in (source, *to)}

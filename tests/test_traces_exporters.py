@@ -35,7 +35,7 @@ def recorded(tmp_path_factory):
 def test_a_line_of_packets_is_a_packet_with_all_its_destinations(
     recorded, tmp_path, network, multicast
 ):
-    report, data, side = written(recorded(network, multicast), "packets", tmp_path / "p.txt")
+    report, data, side = written(recorded(network, multicast), "text", tmp_path / "p.txt")
     lines = read_packet_lines(data.decode("ascii"))
     with firemesh.open_trace(recorded(network, multicast)) as trace:
         packets = told(trace)
@@ -49,25 +49,25 @@ def test_a_line_of_packets_is_a_packet_with_all_its_destinations(
 
 
 def test_split_packets_are_a_line_for_each_destination(recorded, tmp_path):
-    whole = read_packet_lines(written(recorded(), "packets", tmp_path / "a")[1].decode())
+    whole = read_packet_lines(written(recorded(), "text", tmp_path / "a")[1].decode())
     split = read_packet_lines(
-        written(recorded(), "packets", tmp_path / "b", split=True)[1].decode()
+        written(recorded(), "text", tmp_path / "b", split=True)[1].decode()
     )
     assert split == [(c, s, (node,), f) for c, s, to, f in whole for node in to]
     assert len(split) > len(whole)
 
 
 def test_a_layer_and_a_frame_are_a_part_whose_cycles_may_begin_with_0(recorded, tmp_path):
-    whole = read_packet_lines(written(recorded(), "packets", tmp_path / "a")[1].decode())
+    whole = read_packet_lines(written(recorded(), "text", tmp_path / "a")[1].decode())
     with firemesh.open_trace(recorded()) as trace:
         (number,) = np.flatnonzero((trace.segments["frame"] == 1) & (trace.segments["layer"] == 2))
         begin, end = (int(trace.segments[name][number]) for name in ("cycle0", "cycle1"))
         name = trace.layers[2]
     mine = [line for line in whole if begin <= line[0] < end]
-    part = written(recorded(), "packets", tmp_path / "b", layer=name, frame=1)[1]
+    part = written(recorded(), "text", tmp_path / "b", layer=name, frame=1)[1]
     assert read_packet_lines(part.decode()) == mine and 0 < len(mine) < len(whole)
     _, data, side = written(
-        recorded(), "packets", tmp_path / "c", layer=name, frame=1, relative=True
+        recorded(), "text", tmp_path / "c", layer=name, frame=1, relative=True
     )
     shifted = [(cycle - begin, *rest) for cycle, *rest in mine]
     assert [tuple(line) for line in read_packet_lines(data.decode())] == shifted
@@ -76,7 +76,7 @@ def test_a_layer_and_a_frame_are_a_part_whose_cycles_may_begin_with_0(recorded, 
 
 @pytest.mark.parametrize("part, cycles", ((1, 1), (7, 10)))
 @pytest.mark.parametrize("format, form", (
-    ("packets", None), ("netrace", None), ("noxim", "table"), ("noxim", "hardcoded"),
+    ("text", None), ("netrace", None), ("noxim", "table"), ("noxim", "hardcoded"),
 ))  # fmt: skip
 def test_a_file_does_not_depend_on_how_much_is_written_at_once(
     recorded, tmp_path, monkeypatch, format, form, part, cycles
@@ -109,7 +109,7 @@ def test_the_command_writes_what_the_function_does_and_says_how_much(
     counts = ", ".join(f"{n:,} {name}" for name, n in report.counts.items())
     assert said == f"{format}: {counts} in {len(data):,} bytes, {out}\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "a.bz2", "a.bz2.json", "b.bz2", "b.bz2.json"]  # fmt: skip
+        "a.bz2", "a.bz2.meta.json", "b.bz2", "b.bz2.meta.json"]  # fmt: skip
     _, shown, _ = ended(capsys, recorded(), "--format", format, "--out", out, "--force", "--json")
     assert json.loads(shown)["counts"] == report.counts
 
@@ -130,16 +130,16 @@ MISTAKES = {
     ("--format", "vcd", "--out", "o"): "--format: must be one of netrace, noxim, packets, got vcd",
     ("--format", "netrace", "--out", "o.tra"):
         "o.tra: a file for netrace must be named NAME.bz2; try o.tra.bz2",
-    ("--format", "packets", "--out", "there"):
+    ("--format", "text", "--out", "there"):
         "there: exists; name another file, or replace it with --force",
-    ("--format", "packets", "--out", "side"):
+    ("--format", "text", "--out", "side"):
         "side.json: exists; name another file, or replace it with --force",
-    ("--format", "packets", "--out", "run.h5", "--force"):
+    ("--format", "text", "--out", "run.h5", "--force"):
         "run.h5: is the trace itself; name another file",
-    ("--format", "packets", "--out", "."): ".: is a folder; name a file",
-    ("--format", "packets", "--out", "no/o"):
+    ("--format", "text", "--out", "."): ".: is a folder; name a file",
+    ("--format", "text", "--out", "no/o"):
         "no/o: there is no folder no; make it, or name another place",
-    ("--format", "packets", "--out", "o", "--form", "table"):
+    ("--format", "text", "--out", "o", "--form", "table"):
         "--form: is of noxim; leave it out for packets",
     ("--format", "netrace", "--out", "o.bz2", "--split"):
         "--split: is of packets; leave it out for netrace",
@@ -150,7 +150,7 @@ MISTAKES = {
     ("--format", "noxim", "--out", "o", "--layer", "x"):
         "layer: must be one of conv1, conv2, fc1, fc2, got x",
     ("--format", "noxim", "--out", "o", "--frame", "3"): "frame: must be one of 0..0, got 3",
-    ("--format", "packets"): "missing option '--out'; see firemesh trace export --help",
+    ("--format", "text"): "missing option '--out'; see firemesh trace export --help",
 }  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def test_a_pipe_is_not_replaced(capsys, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     trace = str(firemesh.sample_trace())
-    code, out, err = ended(capsys, trace, "--format", "packets", "--out", str(pipe), "--force")
+    code, out, err = ended(capsys, trace, "--format", "text", "--out", str(pipe), "--force")
     assert (code, out) == (2, "")
     assert err.endswith("pipe: is no file but a device or pipe; name a file\n")
     assert pipe.is_fifo()
@@ -169,7 +169,7 @@ def test_a_mistake_is_one_sentence_and_leaves_all_files(capsys, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     shutil.copy(firemesh.sample_trace(), "run.h5")
     Path("there").write_text("old")
-    Path("side.json").write_text("old")
+    Path("side.meta.json").write_text("old")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert ended(capsys, "run.h5", *arguments) == (2, "", f"firemesh: {MISTAKES[arguments]}\n")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -183,7 +183,7 @@ def test_a_mistake_is_one_sentence_and_leaves_all_files(capsys, tmp_path, monkey
 def test_what_is_no_trace_is_refused(capsys, tmp_path, monkeypatch, name, sentence):
     monkeypatch.chdir(tmp_path)
     Path("text.h5").write_text("0 0 1 1\n" * 99)
-    told = ended(capsys, name, "--format", "packets", "--out", "o")
+    told = ended(capsys, name, "--format", "text", "--out", "o")
     assert told == (2, "", f"firemesh: {sentence}\n")
     assert not Path("o").exists()
 
@@ -196,7 +196,7 @@ def test_a_layer_without_packets_is_refused(capsys, tmp_path):
     with firemesh.open_trace(path) as trace:
         layers = trace.table("layers")
         name = layers["name"][layers["mode"] == b"host"][0].decode()
-    told = ended(capsys, path, "--format", "packets", "--out", tmp_path / "o", "--layer", name)
+    told = ended(capsys, path, "--format", "text", "--out", tmp_path / "o", "--layer", name)
     assert told == (2, "", f"firemesh: {path}: holds no packets in layer {name}; choose a layer "
                     "that runs on the PEs, see firemesh trace info\n")  # fmt: skip
 
@@ -248,7 +248,7 @@ def test_arrivals_that_contradict_packets_are_refused(recorded, tmp_path, monkey
     for edit in edits:
         monkeypatch.setattr(firemesh.Trace, "_deliveries_of", changed(edit))
         with pytest.raises(TraceError, match="segment 1 contradict each other; see firemesh trace"):
-            written(recorded(), "packets", tmp_path / "o")
+            written(recorded(), "text", tmp_path / "o")
     assert not list(tmp_path.iterdir())
 
 
@@ -269,17 +269,17 @@ def test_an_unfinished_run_is_exported_as_far_as_it_came(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         firemesh.run("digits", firemesh.images("digits", 2)[0], trace=part)
     assert not part.exists()
-    lines = read_packet_lines(written(part, "packets", tmp_path / "a")[1].decode())
+    lines = read_packet_lines(written(part, "text", tmp_path / "a")[1].decode())
     assert (
         lines
-        == read_packet_lines(written(whole, "packets", tmp_path / "b")[1].decode())[: len(lines)]
+        == read_packet_lines(written(whole, "text", tmp_path / "b")[1].decode())[: len(lines)]
     )
-    sides = [json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json")]
+    sides = [json.loads((tmp_path / name).read_text()) for name in ("a.meta.json", "b.meta.json")]
     assert [side["complete"] for side in sides] == [False, True] and 0 < len(lines)
 
 
 def test_progress_counts_the_segments(recorded, tmp_path):
     seen = []
     with firemesh.open_trace(recorded()) as trace:
-        export(trace, "packets", tmp_path / "o", progress=lambda *step: seen.append(step))
+        export(trace, "text", tmp_path / "o", progress=lambda *step: seen.append(step))
     assert seen == [(i, 8) for i in range(1, 9)]

@@ -234,5 +234,5 @@ def test_a_mesh_of_more_than_255_nodes_is_refused_for_netrace_alone(capsys, tmp_
         f"firemesh: {path}: has 256 nodes, netrace can tell 255; export it as packets, "
         "or run on a smaller mesh\n"
     )
-    assert ended(capsys, path, "--format", "packets", "--out", out)[0] == 0
+    assert ended(capsys, path, "--format", "text", "--out", out)[0] == 0
     assert len(read_packet_lines(out.read_text())) > 0

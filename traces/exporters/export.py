@@ -10,28 +10,32 @@ from pathlib import Path
 
 from ..errors import TraceError
 from ..reader import Trace
+from .dramsim3 import DRAMSIM3
 from .exporter import Exporter, Options, Progress, Report
-from .netrace import write_netrace
-from .noxim import FORMS, write_noxim
-from .packets import write_packets
+from .netrace import NETRACE
+from .noxim import NOXIM
+from .packets import TEXT
+from .prospero import PROSPERO
 
-EXPORTERS = {
-    "netrace": Exporter(
-        write_netrace, "netrace v1.0 with dependencies, bzip2", ".bz2", ("relative",)
-    ),
-    "noxim": Exporter(write_noxim, "Noxim's traffic files", "", ("form",), FORMS),
-    "packets": Exporter(
-        write_packets, "text, a line `cycle src dst size` a packet", "", ("relative", "split")
-    ),
+EXPORTERS: dict[str, Exporter] = {
+    "dramsim3": DRAMSIM3,
+    "prospero": PROSPERO,
+    "netrace": NETRACE,
+    "noxim": NOXIM,
+    "text": TEXT,
 }
 """Name -> exporter."""
 
-ALWAYS = ("layer", "frame")
+SIDE_SUFFIX = ".meta.json"
+
+
+FLAGS = {"clock_hz": "clock", "burst_bytes": "burst-bytes"}
+"""Options of the command line that are named otherwise."""
 
 
 def side_file(out: Path) -> Path:
     """Return the path of the JSON beside an exported file, which says what was done."""
-    return out.with_name(f"{out.name}.json")
+    return out.with_name(f"{out.name}{SIDE_SUFFIX}")
 
 
 def export(
@@ -42,7 +46,7 @@ def export(
     force: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Write a trace in another program's format, and beside it ``OUT.json``, which tells the facts.
+    """Write a trace in another program's format, and beside it ``OUT.meta.json``, the facts.
 
     Parameters
     ----------
@@ -54,7 +58,7 @@ def export(
     force : bool
         Replace what is there.
     progress : callable, optional
-        Called with segments done and segments in all.
+        Called with what is done and what there is in all.
 
     Returns
     -------
@@ -75,10 +79,11 @@ def export(
     try:
         with _unfinished(out) as new, _unfinished(side) as new_side:
             report = exporter.write(trace, new, options, progress or (lambda done, total: None))
-            told = {"format": format, "counts": report.counts} | report.facts
+            told = {"format": format, "consumer": exporter.consumer, "keeps": exporter.keeps}
+            told |= {"loses": exporter.loses, "counts": report.counts} | report.facts
             new_side.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
-            _put(new_side, side)
             _put(new, out)
+            _put(new_side, side)
     except OSError as error:  # a full disk tells no name, others the one that was written under
         raise OSError(error.errno, error.strerror or str(error), str(out)) from None
     return report
@@ -87,22 +92,28 @@ def export(
 def find_exporter(format: str, options: Options) -> Exporter:
     """Return an exporter by name, after a look at its options."""
     if format not in EXPORTERS:
-        raise TraceError(f"--format: must be one of {', '.join(EXPORTERS)}, got {format}")
+        raise TraceError(f"--to: must be one of {', '.join(EXPORTERS)}, got {format}")
     exporter = EXPORTERS[format]
     for one in fields(options):
-        if one.name in ALWAYS or one.name in exporter.options:
+        if one.name == "selection" or one.name in exporter.options:
             continue
         if getattr(options, one.name) != one.default:
             others = [name for name, other in EXPORTERS.items() if one.name in other.options]
-            raise TraceError(f"--{one.name}: is of {', '.join(others)}; leave it out for {format}")
+            flag = FLAGS.get(one.name, one.name)
+            raise TraceError(f"--{flag}: is of {', '.join(others)}; leave it out for {format}")
+    for name in exporter.ignores:
+        if getattr(options.selection, name) is not None:
+            raise TraceError(f"--{name}: cannot be heeded by {format}; leave it out")
     if options.form is not None and options.form not in exporter.forms:
         raise TraceError(f"--form: must be one of {', '.join(exporter.forms)}, got {options.form}")
     return exporter
 
 
 def _check_out(trace: Trace, out: Path, format: str, exporter: Exporter, force: bool) -> None:
-    if out.is_dir():
+    if out.is_dir() and not exporter.is_folder:
         raise TraceError(f"{out}: is a folder; name a file")
+    if exporter.is_folder and out.is_dir() and force and not _is_exported(out, format):
+        raise TraceError(f"{out}: is no folder that --to {format} made; name another place")
     if not out.name.endswith(exporter.suffix) or out.name == exporter.suffix:
         raise TraceError(
             f"{out}: a file for {format} must be named NAME{exporter.suffix}; "
@@ -111,9 +122,9 @@ def _check_out(trace: Trace, out: Path, format: str, exporter: Exporter, force: 
     if not out.parent.is_dir():
         raise TraceError(f"{out}: there is no folder {out.parent}; make it, or name another place")
     for path in (out, side_file(out)):
-        if path.is_dir():
+        if path.is_dir() and not (exporter.is_folder and path == out):
             raise TraceError(f"{path}: is a folder; name a file")
-        if path.exists() and not path.is_file():
+        if path.exists() and not path.is_file() and not path.is_dir():
             raise TraceError(f"{path}: is no file but a device or pipe; name a file")
         if path.exists() and trace.path.exists() and path.samefile(trace.path):
             raise TraceError(f"{path}: is the trace itself; name another file")
@@ -121,18 +132,33 @@ def _check_out(trace: Trace, out: Path, format: str, exporter: Exporter, force: 
             raise TraceError(f"{path}: exists; name another file, or replace it with --force")
 
 
+def _is_exported(out: Path, format: str) -> bool:
+    """Return whether a folder was exported in a format, by the file beside it."""
+    try:
+        told = json.loads(side_file(out).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and told.get("format") == format
+
+
 def _put(new: Path, path: Path) -> None:
-    """Give a whole file its name, once it is on the disk."""
-    if new.is_file():
-        with open(new, "rb+") as file:
-            os.fsync(file.fileno())
-    os.replace(new, path)
+    """Give a whole file or folder its name, once it is on the disk."""
+    for part in new.rglob("*") if new.is_dir() else [new]:
+        if part.is_file():
+            with open(part, "rb+") as file:
+                os.fsync(file.fileno())
+    if new.is_dir() and path.is_dir():
+        with _unfinished(path) as old:
+            os.replace(path, old)
+            os.replace(new, path)
+    else:
+        os.replace(new, path)
 
 
 @contextmanager
 def _unfinished(path: Path) -> Iterator[Path]:
     """Give another name to write under; what is left there at the end is removed."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    new = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield new
     finally:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..reader import Trace
+from ..selection import ALL, Selection
 
 Progress = Callable[[int, int], None]
-"""Called with segments done and segments in all."""
+"""Called with what is done and what there is in all, of segments or cycles."""
 
 
 @dataclass(frozen=True)
@@ -17,21 +18,27 @@ class Options:
 
     Parameters
     ----------
-    layer : str, optional
-        Only this layer.
-    frame : int, optional
-        Only this frame.
+    selection : Selection
+        Which accesses or packets.
     relative : bool
         Cycle 0 is the first of what is exported, not the first of the run.
+    clock_hz : int, optional
+        Of the consumer, whose cycles the file counts; None for the machine's.
+    burst_bytes : int, optional
+        Accesses are cut at multiples of it; None for what the format takes by default.
+    merge : bool
+        An access to the burst of the one before it is no record of its own.
     split : bool
         A multicast is written as one packet for each destination.
     form : str, optional
         Of those that the format has; None for its first.
     """
 
-    layer: str | None = None
-    frame: int | None = None
+    selection: Selection = ALL
     relative: bool = False
+    clock_hz: int | None = None
+    burst_bytes: int | None = None
+    merge: bool = False
     split: bool = False
     form: str | None = None
 
@@ -67,16 +74,31 @@ class Exporter(NamedTuple):
     write : callable
     about : str
         What the format is, in a few words.
+    consumer : str
+        The programs that read it.
+    keeps, loses : str
+        What of an access or packet they get to know, and what not.
+    what : {"accesses", "packets", "both"}
     suffix : str
         That the file's name must have; empty for any.
+    is_folder : bool
+        Whether it is a folder of files.
     options : tuple of str
-        Fields of `Options` that it heeds, beyond layer and frame.
+        Fields of `Options` that it heeds, beyond the selection.
+    ignores : tuple of str
+        Fields of `firemesh.traces.selection.Selection` that it cannot heed.
     forms : tuple of str
         Values of ``form``.
     """
 
     write: Export
     about: str
+    consumer: str
+    keeps: str
+    loses: str
+    what: str = "accesses"
     suffix: str = ""
+    is_folder: bool = False
     options: tuple[str, ...] = ()
+    ignores: tuple[str, ...] = ()
     forms: tuple[str, ...] = ()

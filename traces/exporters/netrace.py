@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import TraceError
 from ..reader import Trace
 from .dependencies import NO_DEPENDENCIES, Dependencies, dependencies
-from .exporter import Options, Progress, Report
+from .exporter import Exporter, Options, Progress, Report
 from .netrace_regions import Regions
 from .netrace_types import FLEXNN, L1D, L2, LONG_BYTES, SHORT_BYTES, TYPES, flits_of
 from .traffic import Sent, Traffic
@@ -244,3 +244,16 @@ def _facts(traffic: Traffic, writer: Writer) -> dict[str, Any]:
         },
         "lost": list(LOST),
     }
+
+
+NETRACE = Exporter(
+    write_netrace,
+    "netrace v1.0 with dependencies, bzip2",
+    consumer="netrace 1.0 readers",
+    keeps="cycle, source, destination, 8 or 72 bytes, what waits for what",
+    loses="; ".join(LOST),
+    what="packets",
+    suffix=".bz2",
+    options=("relative",),
+    ignores=("unit", "memory", "op", "cycles"),
+)

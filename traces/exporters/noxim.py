@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import TraceError
 from ..reader import Trace
-from .exporter import Options, Progress, Report
+from .exporter import Exporter, Options, Progress, Report
 from .text import numbers_text
 from .traffic import Sent, Traffic
 
@@ -191,3 +191,16 @@ def _hardcoded_lines(sent: Sent, begin: int) -> NDArray[np.uint8]:
     number[at], number[at + 1] = sent.packets["source"], sent.to
     after[at] = SPACE
     return numbers_text(number, after)
+
+
+NOXIM = Exporter(
+    write_noxim,
+    "Noxim's traffic files",
+    consumer="Noxim",
+    keeps="source, destination, rates by window, or cycles",
+    loses="; ".join(LOST),
+    what="packets",
+    options=("form",),
+    ignores=("unit", "memory", "op", "cycles"),
+    forms=FORMS,
+)

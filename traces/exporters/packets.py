@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reader import Trace
-from .exporter import Options, Progress, Report
+from .exporter import Exporter, Options, Progress, Report
 from .text import numbers_text
 from .traffic import Sent, Traffic
 
@@ -53,3 +53,15 @@ def _lines(sent: Sent) -> NDArray[np.uint8]:
     after[begin] = after[begin + 1] = after[end - 1] = SPACE
     after[end] = NEWLINE
     return numbers_text(number, after)
+
+
+TEXT = Exporter(
+    write_packets,
+    "text, a line `cycle src dst size` a packet",
+    consumer="simple replayers, and firemesh noc replay",
+    keeps="cycle, source, destinations, flits",
+    loses="kinds and values of packets, when they arrived, all accesses",
+    what="packets",
+    options=("relative", "split"),
+    ignores=("unit", "memory", "op", "cycles"),
+)

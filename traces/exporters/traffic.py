@@ -88,11 +88,12 @@ class Traffic:
 
     def __init__(self, trace: Trace, options: Options) -> None:
         self.trace, self.options = trace, options
-        wanted = numbers(trace.layers, options.layer, "layer")
-        self.numbers = trace._segment_numbers(options.frame, wanted)
+        selection = options.selection
+        wanted = numbers(trace.layers, selection.layer, "layer")
+        self.numbers = trace._segment_numbers(selection.frame, wanted)
         self.segments = trace.segments[self.numbers]
         if not self.copies.any():
-            where = "" if options.layer is None else f" in layer {options.layer}"
+            where = "" if selection.layer is None else f" in layer {selection.layer}"
             raise TraceError(
                 f"{trace.path}: holds no packets{where}; choose a layer that runs on the PEs, see "
                 "firemesh trace info"
@@ -189,8 +190,7 @@ class Traffic:
             "network": trace.attribute("network"),
             "command": trace.attribute("command"),
             "complete": trace.complete,
-            "layer": self.options.layer,
-            "frame": self.options.frame,
+            "selection": self.options.selection.facts(),
             "mesh": {
                 "width": self.width,
                 "height": self.height,

@@ -1,0 +1,252 @@
+"""The accesses of a trace as records of a format: selected, placed, cut and counted."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import gcd
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import TraceError
+from ..reader import Trace
+from ..schema import ACCESS, NETWORK_MEMORIES
+from ..selection import numbers
+from .cut import cut
+from .exporter import Options, Progress
+
+PAGE = 4096
+"""Memories begin at its multiples."""
+UNKNOWN_BYTES = 1 << 32
+"""Room for a memory of which no size is known, such as a bus."""
+MOST_TICKS = 1 << 62
+
+Ints = NDArray[np.int64]
+
+
+@dataclass
+class Tally:
+    """What goes by: accesses or records.
+
+    Parameters
+    ----------
+    count, reads, writes, bytes : int
+    first_cycle, last_cycle : int or None
+        None before the first.
+    """
+
+    count: int = 0
+    reads: int = 0
+    writes: int = 0
+    bytes: int = 0
+    first_cycle: int | None = None
+    last_cycle: int | None = None
+
+    def add(self, block: NDArray[Any]) -> None:
+        """Count a block of dtype ACCESS, by cycle."""
+        if not len(block):
+            return
+        writes = int(np.count_nonzero(block["op"]))
+        self.count += len(block)
+        self.reads += len(block) - writes
+        self.writes += writes
+        self.bytes += int(block["size"].sum(dtype=np.int64))
+        if self.first_cycle is None:
+            self.first_cycle = int(block["cycle"][0])
+        self.last_cycle = int(block["cycle"][-1])
+
+
+class Records:
+    """The accesses that are exported, and the records that they become.
+
+    Parameters
+    ----------
+    trace : Trace
+    options : Options
+    memories : sequence of str
+        Which are taken where the selection names none: the first that has accesses; empty for all.
+    burst_bytes : int
+        What the format takes by default, 0 for no cuts.
+    aligns : bool
+        Whether the format has no sizes: a record is a whole burst.
+
+    Attributes
+    ----------
+    selection : Selection
+        With the memories that are taken.
+    base : uint64[n_memories, n_units]
+        Where each memory begins in the file's addresses; 0 if it is the only one.
+    zero : int
+        Cycle of the run that is 0 in the file.
+    note : str
+        What a user may not expect; empty for nothing.
+    selected, written : Tally
+        What went by so far: accesses in the run's cycles, records in the file's.
+
+    Raises
+    ------
+    TraceError
+        When nothing is selected, or an option does not fit.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        options: Options,
+        memories: Sequence[str] = (),
+        burst_bytes: int = 0,
+        aligns: bool = False,
+    ) -> None:
+        self.trace, self.options, self.aligns = trace, options, aligns
+        self.burst = burst_bytes if options.burst_bytes is None else options.burst_bytes
+        self._check_burst()
+        self.selection = options.selection
+        self.note = ""
+        self._counted = self._count()
+        if self.selection.memory is None:
+            self.selection = replace(self.selection, memory=self._memories(memories))
+            self._counted = self._count()
+        if not len(self._counted):
+            raise TraceError(
+                f"{trace.path}: holds no accesses in the selection; see firemesh trace stats"
+            )
+        self.base, self.regions = self._places()
+        self.zero = self._zero() if options.relative else 0
+        self.hz = options.clock_hz or int(trace.attribute("clock_hz"))
+        common = gcd(self.hz, int(trace.attribute("clock_hz")))
+        self._times, self._per = self.hz // common, int(trace.attribute("clock_hz")) // common
+        if trace.cycles * self._times >= MOST_TICKS:
+            raise TraceError(f"clock: at {self.hz} Hz cycles go beyond 2**62; choose a slower one")
+        self.selected, self.written = Tally(), Tally()
+
+    def _check_burst(self) -> None:
+        burst = self.burst
+        if burst < 0 or burst > 1 << 15 or burst & (burst - 1) or (self.aligns and not burst):
+            raise TraceError(
+                f"burst_bytes: must be a power of two up to {1 << 15}, got {self.burst}"
+            )
+        if self.options.merge and not self.burst:
+            raise TraceError("merge: needs burst_bytes, within which accesses are merged")
+
+    def _count(self) -> NDArray[Any]:
+        """Return the engine's counts of the selection, whole segments where it has a window."""
+        trace, wanted, counters = self.trace, self.selection, self.trace.table("counters")
+        segments = trace._segment_numbers(
+            wanted.frame, numbers(trace.layers, wanted.layer, "layer")
+        )
+        if wanted.cycles is not None:
+            of = trace.segments[segments]
+            low, high = wanted.cycles
+            segments = segments[(of["cycle1"] > low) & (of["cycle0"] < high)]
+        self.segments: Ints = segments
+        keep = np.isin(counters["segment"], segments) & (counters["count"] > 0)
+        for name in ("unit", "memory", "op"):
+            names = getattr(trace, {"memory": "memories"}.get(name, f"{name}s"))
+            chosen = numbers(names, getattr(wanted, name), name)
+            if chosen is not None:
+                keep &= np.isin(counters[name], sorted(chosen))
+        if wanted.memory is None:
+            keep &= counters["memory"] < len(trace.memories) - len(NETWORK_MEMORIES)
+        return counters[keep]
+
+    def _memories(self, wanted: Sequence[str]) -> list[str]:
+        """Return the memories that are taken."""
+        used = [self.trace.memories[number] for number in np.unique(self._counted["memory"])]
+        if not wanted:
+            return used
+        found = [name for name in wanted if name in used][:1] or used[:1]
+        if found and found[0] != wanted[0]:
+            self.note = f"nothing selected goes to {wanted[0]}: memory {found[0]} is written"
+        return found
+
+    def _zero(self) -> int:
+        first = int(self.trace.segments["cycle0"][self.segments[0]])
+        return first if self.selection.cycles is None else max(first, self.selection.cycles[0])
+
+    def _places(self) -> tuple[NDArray[np.uint64], list[dict[str, Any]]]:
+        """Return where memories begin in the file's addresses, also as JSON has it."""
+        trace, at, regions = self.trace, 0, []
+        base = np.zeros((len(trace.memories), len(trace.units)), np.uint64)
+        for memory in np.unique(self._counted["memory"]).tolist():
+            size = int(trace.table("memories")["bytes"][memory]) or UNKNOWN_BYTES
+            mine = self._counted["unit"][self._counted["memory"] == memory]
+            for unit in np.unique(mine).tolist():
+                base[memory, unit] = at
+                names = {"memory": trace.memories[memory], "unit": trace.units[unit]}
+                regions.append(names | {"base": at, "bytes": size})
+                at += -(-size // PAGE) * PAGE
+        return base, regions
+
+    def blocks(self, progress: Progress) -> Iterator[NDArray[Any]]:
+        """Yield records, of dtype `firemesh.traces.schema.ACCESS`, by cycle, unit and sequence.
+
+        Raises
+        ------
+        TraceError
+            At the end, when other accesses went by than the engine counted.
+        """
+        burst, pending = self.burst, np.empty((0, 3), np.uint64)
+        low = int(self.trace.segments["cycle0"][self.segments[0]])
+        high = int(self.trace.segments["cycle1"][self.segments[-1]])
+        rule = self._times, self._per, burst, self.aligns, self.options.merge
+        for block in self.trace.accesses(**self.selection.arguments):
+            self.selected.add(block)
+            pieces = len(block)
+            if burst:
+                pieces = int((block["size"].astype(np.int64) // burst + 2).sum())
+            out = np.empty((pieces + 1, 3), np.uint64)
+            out[: len(pending)] = pending
+            words = block.view(np.uint64).reshape(-1, 3)
+            n = cut(words, self.base, self.zero, *rule, len(pending), out)
+            kept = 1 if self.options.merge else 0
+            pending = out[n - kept : n].copy()
+            yield self._counted_records(out[: n - kept])
+            progress(int(block["cycle"][-1]) - low, high - low)
+        self._check()
+        yield self._counted_records(pending)
+        progress(high - low, high - low)
+
+    def _counted_records(self, words: NDArray[np.uint64]) -> NDArray[Any]:
+        records = np.ascontiguousarray(words).view(ACCESS)[:, 0]
+        self.written.add(records)
+        return records
+
+    def _check(self) -> None:
+        """Compare what went by with what the engine counted, if that is known."""
+        if self.selection.cycles is not None:
+            if not self.selected.count:
+                low, high = self.selection.cycles
+                raise TraceError(
+                    f"{self.trace.path}: holds no accesses of the selection in cycles {low} to "
+                    f"{high}; see firemesh trace stats"
+                )
+            return
+        told = (int(self._counted[name].sum(dtype=np.int64)) for name in ("count", "bytes"))
+        if tuple(told) != (self.selected.count, self.selected.bytes):
+            raise TraceError(
+                f"{self.trace.path}: holds other accesses than were counted; see firemesh trace "
+                "verify, and make the trace again"
+            )
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the side file tells of selection, places and totals."""
+        trace, selected = self.trace, asdict(self.selected)
+        selected["accesses"] = selected.pop("count")
+        written = asdict(self.written)
+        written["records"] = written.pop("count")
+        return {
+            "trace": trace.path.name,
+            "network": trace.attribute("network"),
+            "command": trace.attribute("command"),
+            "complete": trace.complete,
+            "selection": self.selection.facts(),
+            "cycle_0_is_cycle_of_run": self.zero,
+            "machine_clock_hz": int(trace.attribute("clock_hz")),
+            "clock_hz": self.hz,
+            "burst_bytes": self.burst,
+            "merged": self.options.merge,
+            "addresses": self.regions,
+            "note": self.note,
+            "selected": selected,
+            "written": written,
+        }
