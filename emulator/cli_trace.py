@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .cli_trace_analyses import add_analyses
 from .cli_trace_export import export, formats
 from .cli_trace_options import AsJson, File
 from .console import console, group, progress
@@ -17,6 +18,7 @@ PROBLEMS = 1
 traces = group("Traces: what they hold, whether they are sound, what they tell, other formats.")
 traces.command("export")(export)
 traces.command("formats")(formats)
+add_analyses(traces)
 
 
 def _about(trace: "Trace") -> dict[str, Any]:

@@ -43,8 +43,10 @@ def selection(
     """Return what the options select."""
     from ..traces.selection import Selection
 
-    names = (_names(wanted) for wanted in (layer, unit, memory, op))
-    return Selection(*names, frame, None if cycles is None else _window(cycles))
+    return Selection(
+        _names(layer), _names(unit), _names(memory), _names(op),
+        frame, None if cycles is None else _window(cycles),
+    )  # fmt: skip
 
 
 def _names(wanted: str | None) -> "Wanted":

@@ -1,0 +1,141 @@
+"""The command line's analyses of traces: a command of ``firemesh trace`` for each."""
+
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..traces.analyses.catalogue import ANALYSES, SELECTION, Analysis, module
+from . import cli_trace_options as shared
+from .console import console, progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..traces.analyses.finding import Finding
+
+SELECTING: dict[str, Any] = {
+    "layer": shared.Layer,
+    "unit": shared.Unit,
+    "memory": shared.Memory,
+    "op": shared.Op,
+    "frame": shared.Frame,
+    "cycles": shared.Cycles,
+}
+OPTIONS: dict[str, tuple[Any, Any]] = {
+    "bins": (Annotated[int, typer.Option(metavar="N", help="Of time, at most.")], 100),
+}
+"""An analysis' own option -> what typer takes it for, and its default."""
+Out = Annotated[
+    Path | None, typer.Option(metavar="FILE.csv", help="Write the series, or the table, as CSV.")
+]
+Plot = Annotated[Path | None, typer.Option(metavar="FILE.png|svg", help="Draw it (extra report).")]
+MOST_ROWS = 200
+"""Rows of a table that are printed."""
+
+
+def add_analyses(group: typer.Typer) -> None:
+    """Add a command for each analysis to a group."""
+    for name, analysis in ANALYSES.items():
+        group.command(name)(_command(name, analysis))
+
+
+def _command(name: str, analysis: Analysis) -> Callable[..., None]:
+    """Return the function that typer makes a command of, with the analysis' options."""
+
+    def run(path: Path, as_json: bool, out: Path | None, plot: Path | None, **given: Any) -> None:
+        selected = {field: given.pop(field) for field in analysis.heeds}
+        _run(name, analysis, path, selected, given, as_json, out, plot)
+
+    kinds: dict[str, tuple[Any, Any]] = {"path": (shared.File, inspect.Parameter.empty)}
+    kinds |= {field: (SELECTING[field], None) for field in SELECTION if field in analysis.heeds}
+    kinds |= {option: OPTIONS[option] for option in analysis.options}
+    kinds |= {"out": (Out, None), "plot": (Plot, None), "as_json": (shared.AsJson, False)}
+    named = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(option, named, default=default, annotation=kind)
+            for option, (kind, default) in kinds.items()
+        ]
+    )
+    run.__annotations__ = {option: kind for option, (kind, _) in kinds.items()}
+    run.__doc__ = analysis.about
+    run.__name__ = name
+    return run
+
+
+def _run(
+    name: str,
+    analysis: Analysis,
+    path: Path,
+    selected: dict[str, Any],
+    given: dict[str, Any],
+    as_json: bool,
+    out: Path | None,
+    plot: Path | None,
+) -> None:
+    from ..traces.reader import open_trace
+    from .outputs import check_figure, check_outputs
+
+    check_outputs({"--out": out, "--plot": plot}, [path])
+    check_figure("--plot", plot)
+    wanted = shared.selection(**selected)
+    with open_trace(path) as trace, progress("") as bar:
+        task = bar.add_task("", total=None)
+        found: Finding = getattr(module(name), name)(
+            trace, wanted, **given,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+    _tell(found, as_json)
+    _write(found, analysis, out, plot)
+
+
+def _tell(found: "Finding", as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=1, allow_nan=False))
+        return
+    for key, value in found.facts.items():
+        if isinstance(value, str | int | float) and key != "clock_hz":
+            typer.echo(f"{key.replace('_', ' '):14} {shown(value)}")
+    print_table(found.rows)
+
+
+def _write(found: "Finding", analysis: Analysis, out: Path | None, plot: Path | None) -> None:
+    from ..traces.analyses.finding import records
+    from .outputs import write_table
+    from .studies.figures import draw
+
+    if out:
+        write_table(out, records(found.rows if found.series is None else found.series))
+    if plot:
+        draw(plot, analysis.size, lambda figure: module(found.name).draw(found, figure))
+
+
+def shown(value: Any) -> str:
+    """Return a cell for people."""
+    if isinstance(value, bool) or isinstance(value, str):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value != value:
+        return "-"
+    return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def print_table(rows: "NDArray[Any]") -> None:
+    """Print a structured array, text to the left and numbers to the right."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="")
+    for name in rows.dtype.names or ():
+        is_text = rows.dtype[name].kind == "U"
+        table.add_column(name.replace("_", " "), justify="left" if is_text else "right")
+    for row in rows[:MOST_ROWS].tolist():
+        table.add_row(*map(shown, row))
+    with console() as page:
+        page.print(table)
+    if len(rows) > MOST_ROWS:
+        typer.echo(f"... and {len(rows) - MOST_ROWS:,} rows; see --out or --json")

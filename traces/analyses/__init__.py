@@ -1,0 +1,1 @@
+"""What a trace tells, one file for each analysis."""

@@ -1,0 +1,75 @@
+"""What an analysis found: a table to read, a series to draw, and facts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..reader import Trace
+from ..selection import Selection
+
+Progress = Callable[[int, int], None]
+"""Called with what is done and what there is in all."""
+
+
+def silent(done: int, total: int) -> None:
+    """Tell nobody of progress."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an analysis found.
+
+    Parameters
+    ----------
+    name : str
+        Of the analysis.
+    rows : structured array
+        The table that people read; columns are defined on the analysis' page.
+    facts : dict
+        What holds for the whole, fit for JSON.
+    series : structured array, optional
+        What the figure draws, such as a row for each bin of time and memory.
+    """
+
+    name: str
+    rows: NDArray[Any]
+    facts: dict[str, Any] = field(default_factory=dict)
+    series: NDArray[Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON has it; numbers that are not known are null."""
+        told: dict[str, Any] = {"analysis": self.name} | self.facts | {"rows": records(self.rows)}
+        return told if self.series is None else told | {"series": records(self.series)}
+
+
+def records(rows: NDArray[Any]) -> list[dict[str, Any]]:
+    """Return the rows of a table as dicts."""
+    names = rows.dtype.names or ()
+    return [
+        {name: None if value != value else value for name, value in zip(names, row, strict=True)}
+        for row in rows.tolist()
+    ]
+
+
+def table(**columns: Any) -> NDArray[Any]:
+    """Return a table with the given columns, of one length; text as str."""
+    arrays = {name: np.asarray(values) for name, values in columns.items()}
+    kinds = [(name, array.dtype if array.size else array.dtype) for name, array in arrays.items()]
+    length = max((len(array) for array in arrays.values() if array.ndim), default=1)
+    rows = np.empty(length, kinds)
+    for name, array in arrays.items():
+        rows[name] = array
+    return rows
+
+
+def about(trace: Trace, selection: Selection) -> dict[str, Any]:
+    """Return the facts that every analysis begins with."""
+    return {
+        "trace": trace.path.name,
+        "network": trace.attribute("network"),
+        "clock_hz": int(trace.attribute("clock_hz")),
+        "selection": selection.facts(),
+    }
