@@ -39,6 +39,7 @@ try:
     )
     from .cli_reproduce import reproduce
     from .cli_schedule import schedule as schedules
+    from .cli_sweep import sweep
     from .cli_trace import traces
     from .console import console, group, progress, show_help, waiting
 except KeyboardInterrupt:
@@ -71,6 +72,7 @@ app.add_typer(schedules, name="schedule")
 app.command()(formats)
 app.command()(compare)
 app.command()(reproduce)
+app.command()(sweep)
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,1 @@
+"""Sweeps: networks on machines, in many points, side by side."""
