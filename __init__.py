@@ -7,8 +7,11 @@ __all__ = [
     "Machine",
     "Network",
     "Result",
+    "Selection",
     "Trace",
     "TraceError",
+    "analyse",
+    "export",
     "formats",
     "images",
     "load",
@@ -25,8 +28,11 @@ if TYPE_CHECKING:
     from .emulator.run import run
     from .models.network import Network
     from .models.zoo import images, load
+    from .traces.analyses.catalogue import analyse
     from .traces.errors import TraceError
+    from .traces.exporters.export import export
     from .traces.reader import Trace, open_trace, sample_trace
+    from .traces.selection import Selection
 
 _WHERE = {
     "formats": "emulator.formats",
@@ -37,6 +43,9 @@ _WHERE = {
     "Network": "models.network",
     "images": "models.zoo",
     "load": "models.zoo",
+    "analyse": "traces.analyses.catalogue",
+    "export": "traces.exporters.export",
+    "Selection": "traces.selection",
     "Trace": "traces.reader",
     "open_trace": "traces.reader",
     "sample_trace": "traces.reader",

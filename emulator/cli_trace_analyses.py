@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..traces.analyses.catalogue import ANALYSES, SELECTION, Analysis, module
+from ..traces.analyses.catalogue import ANALYSES, SELECTION, Analysis, analyse
 from . import cli_trace_options as shared
 from .console import console, progress
 
@@ -48,7 +48,7 @@ def _command(name: str, analysis: Analysis) -> Callable[..., None]:
 
     def run(path: Path, as_json: bool, out: Path | None, plot: Path | None, **given: Any) -> None:
         selected = {field: given.pop(field) for field in analysis.heeds}
-        _run(name, analysis, path, selected, given, as_json, out, plot)
+        _run(name, path, selected, given, as_json, out, plot)
 
     kinds: dict[str, tuple[Any, Any]] = {"path": (shared.File, inspect.Parameter.empty)}
     kinds |= {field: (SELECTING[field], None) for field in SELECTION if field in analysis.heeds}
@@ -69,7 +69,6 @@ def _command(name: str, analysis: Analysis) -> Callable[..., None]:
 
 def _run(
     name: str,
-    analysis: Analysis,
     path: Path,
     selected: dict[str, Any],
     given: dict[str, Any],
@@ -77,20 +76,24 @@ def _run(
     out: Path | None,
     plot: Path | None,
 ) -> None:
+    from ..traces.analyses.finding import records
     from ..traces.reader import open_trace
-    from .outputs import check_figure, check_outputs
+    from .outputs import check_figure, check_outputs, write_table
 
     check_outputs({"--out": out, "--plot": plot}, [path])
     check_figure("--plot", plot)
     wanted = shared.selection(**selected)
     with open_trace(path) as trace, progress("") as bar:
         task = bar.add_task("", total=None)
-        found: Finding = getattr(module(name), name)(
-            trace, wanted, **given,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        found = analyse(
+            trace, name, wanted,
+            lambda done, total: bar.update(task, completed=done, total=total), **given,
         )  # fmt: skip
+    if out:
+        write_table(out, records(found.rows if found.series is None else found.series))
+    if plot:
+        found.plot(plot)
     _tell(found, as_json)
-    _write(found, analysis, out, plot)
 
 
 def _tell(found: "Finding", as_json: bool) -> None:
@@ -101,17 +104,6 @@ def _tell(found: "Finding", as_json: bool) -> None:
         if isinstance(value, str | int | float) and key != "clock_hz":
             typer.echo(f"{key.replace('_', ' '):14} {shown(value)}")
     print_table(found.rows)
-
-
-def _write(found: "Finding", analysis: Analysis, out: Path | None, plot: Path | None) -> None:
-    from ..traces.analyses.finding import records
-    from .outputs import write_table
-    from .studies.figures import draw
-
-    if out:
-        write_table(out, records(found.rows if found.series is None else found.series))
-    if plot:
-        draw(plot, analysis.size, lambda figure: module(found.name).draw(found, figure))
 
 
 def shown(value: Any) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..noc.topology import EAST, NORTH, SOUTH, WEST, Graph
-from .studies.figures import draw
+from ..traces.figures import draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,6 @@ from typing import Any, TextIO
 
 from .machine import MachineError
 
-FIGURES = (".png", ".svg")
-
 
 def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str | Path] = ()) -> None:
     """Raise when a file cannot be written, or is one of the others.
@@ -54,12 +52,12 @@ def check_figure(option: str, path: Path | None) -> None:
     MachineError
         When the file is no .png or .svg, or matplotlib is missing.
     """
-    from .studies.figures import check
+    from ..traces.figures import FORMS, check
 
     if path is None:
         return
-    if path.suffix not in FIGURES:
-        raise MachineError(f"{option} {path}: must end in {' or '.join(FIGURES)}; rename it")
+    if path.suffix not in FORMS:
+        raise MachineError(f"{option} {path}: must end in {' or '.join(FORMS)}; rename it")
     check()
 
 

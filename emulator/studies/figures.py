@@ -1,15 +1,15 @@
-"""Figures with matplotlib: PNG and SVG, the same bytes each time."""
+"""Causes in figures: colours and hatching, and their parts one on another."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ..machine import MachineError
+from ...traces.figures import STYLE as STYLE
+from ...traces.figures import check as check
+from ...traces.figures import draw as draw
 from ..slots import LABELS, Cause
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 COLOURS: dict[Cause, tuple[str, str]] = {
     Cause.EXECUTED: ("#0072B2", ""),
@@ -38,54 +38,6 @@ COLOURS: dict[Cause, tuple[str, str]] = {
 }
 """Colour and hatching of a cause: M. Okabe and K. Ito's colours, which the colour-blind tell
 apart; causes of one kind have one colour."""
-
-STYLE: Any = {
-    "svg.hashsalt": "firemesh",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "hatch.linewidth": 0.5,
-    "figure.dpi": 150,
-}
-
-
-def check() -> None:
-    """Raise an error when matplotlib is missing.
-
-    Raises
-    ------
-    MachineError
-        That says how to install it.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise MachineError(
-            "figures need matplotlib; install it with: pip install 'firemesh[report]'"
-        ) from None
-
-
-def draw(path: Path, size: tuple[float, float], paint: Callable[["Figure"], None]) -> None:
-    """Draw a figure into a file; the same figure gives the same bytes.
-
-    Parameters
-    ----------
-    path : Path
-        Of a .png or .svg file.
-    size : (float, float)
-        Inches.
-    paint : callable
-        Draws on the figure.
-    """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        paint(figure)
-        is_svg = path.suffix == ".svg"
-        about: dict[str, Any] = {"Date": None} if is_svg else {"Software": None}
-        figure.savefig(path, metadata=about)
 
 
 def stack(

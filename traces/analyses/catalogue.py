@@ -1,7 +1,12 @@
 """The analyses by name."""
 
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from ..reader import Trace
+    from ..selection import Selection
+    from .finding import Finding, Progress
 
 SELECTION = ("layer", "unit", "memory", "op", "frame", "cycles")
 
@@ -44,3 +49,61 @@ ANALYSES = {
 def module(name: str) -> Any:
     """Return the module of an analysis."""
     return import_module(f".{name}", __package__)
+
+
+def analyse(
+    trace: "Trace",
+    name: str,
+    selection: "Selection | None" = None,
+    progress: "Progress | None" = None,
+    **options: Any,
+) -> "Finding":
+    """Analyse a trace.
+
+    Parameters
+    ----------
+    trace : Trace
+    name : str
+        A key of `ANALYSES`.
+    selection : Selection, optional
+        Which part; None for the whole.
+    progress : callable, optional
+        Called with what is done and what there is in all.
+    **options
+        The analysis' own, see its function.
+
+    Returns
+    -------
+    Finding
+
+    Raises
+    ------
+    TraceError
+        When there is no such analysis, it cannot heed an option, the selection leaves nothing, or
+        the trace is damaged.
+
+    Examples
+    --------
+    >>> import firemesh
+    >>> with firemesh.open_trace(firemesh.sample_trace()) as trace:
+    ...     found = firemesh.analyse(trace, "bandwidth", bins=10)
+    >>> found.rows["memory"][0], int(found.rows["bytes"][0])
+    (np.str_('storage'), 3192)
+    """
+    from ..errors import TraceError
+    from ..selection import ALL
+    from .finding import silent
+
+    if name not in ANALYSES:
+        raise TraceError(f"analysis: must be one of {', '.join(ANALYSES)}, got {name}")
+    analysis, selection = ANALYSES[name], selection or ALL
+    for field in SELECTION:
+        if field not in analysis.heeds and getattr(selection, field) is not None:
+            raise TraceError(f"{field}: cannot be heeded by {name}; leave it out")
+    for option in options:
+        if option not in analysis.options:
+            known = ", ".join(analysis.options) or "no options"
+            raise TraceError(f"{option}: is no option of {name}, which has {known}")
+    find = getattr(module(name), name)
+    found: Finding = find(trace, selection, progress=progress or silent, **options)
+    return found

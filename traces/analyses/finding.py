@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import TraceError
+from ..figures import FORMS, check, draw
 from ..reader import Trace
 from ..selection import Selection
 
@@ -44,6 +47,22 @@ class Finding:
         told: dict[str, Any] = {"analysis": self.name} | self.facts | {"rows": records(self.rows)}
         return told if self.series is None else told | {"series": records(self.series)}
 
+    def plot(self, path: str | Path) -> None:
+        """Draw it into a .png or .svg file.
+
+        Raises
+        ------
+        TraceError
+            When matplotlib is missing, or the name ends otherwise.
+        """
+        from .catalogue import ANALYSES, module
+
+        path = Path(path)
+        if path.suffix not in FORMS:
+            raise TraceError(f"{path}: must end in {' or '.join(FORMS)}; rename it")
+        check()
+        draw(path, ANALYSES[self.name].size, lambda figure: module(self.name).draw(self, figure))
+
 
 def records(rows: NDArray[Any]) -> list[dict[str, Any]]:
     """Return the rows of a table as dicts."""
@@ -57,7 +76,7 @@ def records(rows: NDArray[Any]) -> list[dict[str, Any]]:
 def table(**columns: Any) -> NDArray[Any]:
     """Return a table with the given columns, of one length; text as str."""
     arrays = {name: np.asarray(values) for name, values in columns.items()}
-    kinds = [(name, array.dtype if array.size else array.dtype) for name, array in arrays.items()]
+    kinds = [(name, array.dtype) for name, array in arrays.items()]
     length = max((len(array) for array in arrays.values() if array.ndim), default=1)
     rows = np.empty(length, kinds)
     for name, array in arrays.items():
