@@ -12,6 +12,7 @@ from ..kernel import kernel
 Array = NDArray[Any]
 MOST_DIGITS = 20
 """Of a number of 64 bits."""
+ZERO, TEN = ord("0"), ord("a") - 10
 LITERAL, DECIMAL, HEXADECIMAL, WORD = range(4)
 """Kinds of parts; a word is chosen by a column's number."""
 
@@ -32,7 +33,7 @@ def put_lines(column: Array, part: Array, first: Array, letter: Array, text: Arr
         Result.
     """
     at = 0
-    ten, sixteen, nothing = np.uint64(10), np.uint64(16), np.uint64(0)
+    one, four, ten, fifteen = np.uint64(1), np.uint64(4), np.uint64(10), np.uint64(15)
     for i in range(column.shape[1]):
         for k in range(len(part)):
             kind = part[k, 0]
@@ -45,15 +46,25 @@ def put_lines(column: Array, part: Array, first: Array, letter: Array, text: Arr
                     at += 1
                 continue
             rest = column[part[k, 1], i]
-            base = ten if kind == DECIMAL else sixteen
-            digits, left = 1, rest // base
-            while left > nothing:
-                digits += 1
-                left //= base
-            for place in range(at + digits - 1, at - 1, -1):
-                digit = np.int64(rest % base)
-                text[place] = 48 + digit if digit < 10 else 87 + digit
-                rest //= base
+            digits = 1
+            if kind == DECIMAL:
+                most = ten
+                while digits < MOST_DIGITS and rest >= most:
+                    digits += 1
+                    most *= ten if digits < MOST_DIGITS else one
+                for place in range(at + digits - 1, at - 1, -1):
+                    left = rest // ten
+                    text[place] = ZERO + np.int64(rest - left * ten)
+                    rest = left
+            else:
+                left = rest >> four
+                while left:
+                    digits += 1
+                    left >>= four
+                for place in range(at + digits - 1, at - 1, -1):
+                    digit = np.int64(rest & fifteen)
+                    text[place] = ZERO + digit if digit < 10 else TEN + digit
+                    rest >>= four
             at += digits
     return at
 
@@ -71,7 +82,9 @@ class Template:
 
     def __init__(self, line: str, words: Mapping[str, Sequence[str]] | None = None) -> None:
         self.columns: list[str] = []
-        words, parts, texts = words or {}, [], []
+        words = words or {}
+        parts: list[tuple[int, int, int]] = []
+        texts: list[bytes] = []
         self._most = 0
         for literal, name, form, _ in Formatter().parse(line):
             if literal:

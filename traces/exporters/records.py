@@ -12,16 +12,21 @@ from ..errors import TraceError
 from ..reader import Trace
 from ..schema import ACCESS, NETWORK_MEMORIES
 from ..selection import numbers
-from .cut import cut
+from .cut import MOST_PER, cut
 from .exporter import Options, Progress
 
 PAGE = 4096
 """Memories begin at its multiples."""
 UNKNOWN_BYTES = 1 << 32
 """Room for a memory of which no size is known, such as a bus."""
-MOST_TICKS = 1 << 62
+MOST_TICKS = MOST_ADDRESS = 1 << 62
+MOST_BURST = 1 << 15
+MOST_HZ = 1 << 40
+MOST_RECORDS = 1 << 19
+"""Of a block, about."""
 
 Ints = NDArray[np.int64]
+Words = NDArray[np.uint64]
 
 
 @dataclass
@@ -69,6 +74,10 @@ class Records:
         What the format takes by default, 0 for no cuts.
     aligns : bool
         Whether the format has no sizes: a record is a whole burst.
+    hz : int
+        Of the format's time, if it has one of its own; 0 for the consumer's or machine's clock.
+    is_apart : bool
+        Whether each memory of each unit has addresses of its own, from 0.
 
     Attributes
     ----------
@@ -96,8 +105,10 @@ class Records:
         memories: Sequence[str] = (),
         burst_bytes: int = 0,
         aligns: bool = False,
+        hz: int = 0,
+        is_apart: bool = False,
     ) -> None:
-        self.trace, self.options, self.aligns = trace, options, aligns
+        self.trace, self.options, self.aligns, self._apart = trace, options, aligns, is_apart
         self.burst = burst_bytes if options.burst_bytes is None else options.burst_bytes
         self._check_burst()
         self.selection = options.selection
@@ -110,23 +121,49 @@ class Records:
             raise TraceError(
                 f"{trace.path}: holds no accesses in the selection; see firemesh trace stats"
             )
+        self._refuse_doors()
         self.base, self.regions = self._places()
         self.zero = self._zero() if options.relative else 0
-        self.hz = options.clock_hz or int(trace.attribute("clock_hz"))
-        common = gcd(self.hz, int(trace.attribute("clock_hz")))
-        self._times, self._per = self.hz // common, int(trace.attribute("clock_hz")) // common
-        if trace.cycles * self._times >= MOST_TICKS:
-            raise TraceError(f"clock: at {self.hz} Hz cycles go beyond 2**62; choose a slower one")
+        self.hz, self._times, self._per = self._clock(hz)
         self.selected, self.written = Tally(), Tally()
 
     def _check_burst(self) -> None:
         burst = self.burst
-        if burst < 0 or burst > 1 << 15 or burst & (burst - 1) or (self.aligns and not burst):
+        if not 0 <= burst <= MOST_BURST or burst & (burst - 1) or (self.aligns and not burst):
             raise TraceError(
-                f"burst_bytes: must be a power of two up to {1 << 15}, got {self.burst}"
+                f"--burst-bytes: must be a power of two up to {MOST_BURST}, got {self.burst}"
             )
-        if self.options.merge and not self.burst:
-            raise TraceError("merge: needs burst_bytes, within which accesses are merged")
+        if self.options.merge and not burst:
+            raise TraceError("--merge: joins accesses to a burst; name its size with --burst-bytes")
+
+    def _clock(self, own: int) -> tuple[int, int, int]:
+        """Return the file's clock in Hz, and what a cycle is of its cycles, as a fraction."""
+        wanted, machine = self.options.clock_hz, int(self.trace.attribute("clock_hz"))
+        if wanted is not None and not 1 <= wanted <= MOST_HZ:
+            raise TraceError(f"--clock: must be 1 to {MOST_HZ} Hz, got {wanted}")
+        hz = own or wanted or machine
+        common = gcd(hz, machine)
+        times, per = hz // common, machine // common
+        if per > MOST_PER:
+            raise TraceError(
+                f"--clock: {hz} Hz is no simple part of the machine's {machine} Hz; choose another"
+            )
+        cycles = int(self.trace.segments["cycle1"][self.segments[-1]]) - self.zero
+        if cycles * times // per >= MOST_TICKS:
+            slower = "" if own else ", or choose a slower --clock"
+            raise TraceError(
+                f"{self.trace.path}: its cycles go beyond 2**62 at {hz} Hz; export a part with "
+                f"--cycles and --relative{slower}"
+            )
+        return hz, times, per
+
+    def _refuse_doors(self) -> None:
+        used = {self.trace.memories[number] for number in np.unique(self._counted["memory"])}
+        if doors := used & set(NETWORK_MEMORIES):
+            raise TraceError(
+                f"--memory: {min(doors)} is no memory, packets go through it; leave it out, or "
+                "export packets, see firemesh trace formats"
+            )
 
     def _count(self) -> NDArray[Any]:
         """Return the engine's counts of the selection, whole segments where it has a window."""
@@ -166,6 +203,7 @@ class Records:
     def _places(self) -> tuple[NDArray[np.uint64], list[dict[str, Any]]]:
         """Return where memories begin in the file's addresses, also as JSON has it."""
         trace, at, regions = self.trace, 0, []
+        step = max(PAGE, self.burst)  # a burst is of one memory
         base = np.zeros((len(trace.memories), len(trace.units)), np.uint64)
         for memory in np.unique(self._counted["memory"]).tolist():
             size = int(trace.table("memories")["bytes"][memory]) or UNKNOWN_BYTES
@@ -174,40 +212,63 @@ class Records:
                 base[memory, unit] = at
                 names = {"memory": trace.memories[memory], "unit": trace.units[unit]}
                 regions.append(names | {"base": at, "bytes": size})
-                at += -(-size // PAGE) * PAGE
+                at += 0 if self._apart else -(-size // step) * step
+                if max(at, size) > MOST_ADDRESS:
+                    raise TraceError(
+                        f"{trace.path}: its memories hold more than 2**62 bytes; choose some with "
+                        "--memory and --unit"
+                    )
         return base, regions
 
     def blocks(self, progress: Progress) -> Iterator[NDArray[Any]]:
         """Yield records, of dtype `firemesh.traces.schema.ACCESS`, by cycle, unit and sequence.
+
+        Yields
+        ------
+        structured array
+            Half a million records at most, never none.
 
         Raises
         ------
         TraceError
             At the end, when other accesses went by than the engine counted.
         """
-        burst, pending = self.burst, np.empty((0, 3), np.uint64)
+        pending = np.empty((0, 3), np.uint64)
         low = int(self.trace.segments["cycle0"][self.segments[0]])
         high = int(self.trace.segments["cycle1"][self.segments[-1]])
-        rule = self._times, self._per, burst, self.aligns, self.options.merge
         for block in self.trace.accesses(**self.selection.arguments):
             self.selected.add(block)
-            pieces = len(block)
-            if burst:
-                pieces = int((block["size"].astype(np.int64) // burst + 2).sum())
-            out = np.empty((pieces + 1, 3), np.uint64)
-            out[: len(pending)] = pending
-            words = block.view(np.uint64).reshape(-1, 3)
-            n = cut(words, self.base, self.zero, *rule, len(pending), out)
-            kept = 1 if self.options.merge else 0
-            pending = out[n - kept : n].copy()
-            yield self._counted_records(out[: n - kept])
+            pieces = 1
+            if self.burst:
+                pieces = int(block["size"].max()) // self.burst + 2
+            step = max(1, MOST_RECORDS // pieces)
+            for first in range(0, len(block), step):
+                part = block[first : first + step]
+                pending, words = self._cut(part, pending, pieces * len(part))
+                if len(words):
+                    yield self._tallied(words)
             progress(int(block["cycle"][-1]) - low, high - low)
         self._check()
-        yield self._counted_records(pending)
+        if len(pending):
+            yield self._tallied(pending)
         progress(high - low, high - low)
 
-    def _counted_records(self, words: NDArray[np.uint64]) -> NDArray[Any]:
+    def _cut(self, block: NDArray[Any], pending: Words, most: int) -> tuple[Words, Words]:
+        """Return the record that the next access may join, and those before it."""
+        rule = self._times, self._per, self.burst, self.aligns, self.options.merge
+        out = np.empty((len(pending) + most, 3), np.uint64)
+        out[: len(pending)] = pending
+        words = block.view(np.uint64).reshape(-1, 3)
+        n = cut(words, self.base, self.zero, *rule, len(pending), out)
+        kept = min(n, 1) if self.options.merge else 0
+        return out[n - kept : n].copy(), out[: n - kept]
+
+    def _tallied(self, words: Words) -> NDArray[Any]:
         records = np.ascontiguousarray(words).view(ACCESS)[:, 0]
+        if int(records["address"].max()) >= 2 * MOST_ADDRESS:
+            raise TraceError(
+                f"{self.trace.path}: holds addresses beyond its memories; see firemesh trace verify"
+            )
         self.written.add(records)
         return records
 
