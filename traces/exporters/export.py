@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import TraceError
 from ..reader import Trace
+from .ctf import CTF
 from .dramsim3 import DRAMSIM3
 from .exporter import Exporter, Options, Progress, Report
 from .netrace import NETRACE
@@ -18,6 +19,7 @@ from .packets import TEXT
 from .prospero import PROSPERO
 
 EXPORTERS: dict[str, Exporter] = {
+    "ctf": CTF,
     "dramsim3": DRAMSIM3,
     "prospero": PROSPERO,
     "netrace": NETRACE,
