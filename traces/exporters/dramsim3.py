@@ -6,6 +6,10 @@ end; so the file ends with a read in a cycle that never comes. There are no head
 """
 
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..reader import Trace
 from .exporter import Exporter, Options, Progress, Report
@@ -15,27 +19,50 @@ from .records import Records
 LINE = Template("0x{address:x} {op} {cycle}\n", {"op": ("READ", "WRITE")})
 SENTINEL = b"0x0 READ 18446744073709551615\n"
 BURST_BYTES = 64
-MOST_BURST_CYCLES = 128
-"""Cycles that the slowest burst takes, about: a row is closed, opened and read, a refresh besides;
-chosen with ample room, so that ``-c`` never ends a replay before its last burst."""
+BURST_NS, LEAST_BURST_CYCLES = 80, 128
+"""The longest that a burst keeps a DRAM busy, about: its row is closed, opened and read, with its
+share of refreshes; ample, so that ``-c`` ends no replay before its last burst."""
+DRAIN_CYCLES = 4096
+"""For the last bursts and a refresh before them."""
+NO_CLOCK = "cycles are those of the machine's clock; name the DRAM's with --clock"
 
 
 def write_dramsim3(trace: Trace, out: Path, options: Options, progress: Progress) -> Report:
     """Write a trace of bursts; see `firemesh.traces.exporters.exporter.Export`."""
     records = Records(trace, options, ("dram", "storage"), BURST_BYTES, aligns=True)
+    if options.clock_hz is None:
+        records.note = "; ".join(filter(None, [records.note, NO_CLOCK]))
+    each, finish = max(LEAST_BURST_CYCLES, -(-records.hz * BURST_NS // 10**9)), 0
     with open(out, "wb") as file:
         for block in records.blocks(progress):
+            finish = finished(block["cycle"], each, finish)
             file.write(LINE.lines(block).data)
         file.write(SENTINEL)
-    written = records.written
-    cycles = (written.last_cycle or 0) + MOST_BURST_CYCLES * (written.count + 1)
+    cycles = finish + DRAIN_CYCLES
     facts = records.facts() | {
         "line": "address word cycle",
         "sentinel": SENTINEL.decode().strip(),
         "cycles": cycles,
         "consumer_command": f"dramsim3main CONFIG.ini -c {cycles} -t FILE",
     }
-    return Report({"records": written.count}, facts)
+    return Report({"records": records.written.count}, facts)
+
+
+def finished(cycle: NDArray[Any], each: int, finish: int) -> int:
+    """Return when bursts are done that are served one after another.
+
+    Parameters
+    ----------
+    cycle : uint64[n]
+        Before which a burst is not sent, ascending.
+    each : int
+        Cycles of a burst.
+    finish : int
+        When the bursts before them are done.
+    """
+    n = len(cycle)
+    waits = cycle.astype(np.int64) - each * np.arange(n)
+    return max(int(waits.max()), finish) + each * n
 
 
 DRAMSIM3 = Exporter(

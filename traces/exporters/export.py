@@ -11,17 +11,27 @@ from pathlib import Path
 from ..errors import TraceError
 from ..reader import Trace
 from .ctf import CTF
+from .dinero import DINERO
 from .dramsim3 import DRAMSIM3
+from .dramsys import DRAMSYS
 from .exporter import Exporter, Options, Progress, Report
+from .gem5 import GEM5
 from .netrace import NETRACE
 from .noxim import NOXIM
 from .packets import TEXT
 from .prospero import PROSPERO
+from .ramulator1 import RAMULATOR1
+from .ramulator2 import RAMULATOR2
 
 EXPORTERS: dict[str, Exporter] = {
     "ctf": CTF,
+    "dinero": DINERO,
     "dramsim3": DRAMSIM3,
+    "dramsys": DRAMSYS,
+    "gem5": GEM5,
     "prospero": PROSPERO,
+    "ramulator1": RAMULATOR1,
+    "ramulator2": RAMULATOR2,
     "netrace": NETRACE,
     "noxim": NOXIM,
     "text": TEXT,
@@ -108,12 +118,16 @@ def find_exporter(format: str, options: Options) -> Exporter:
             raise TraceError(f"--{name}: cannot be heeded by {format}; leave it out")
     if options.form is not None and options.form not in exporter.forms:
         raise TraceError(f"--form: must be one of {', '.join(exporter.forms)}, got {options.form}")
+    if options.form in exporter.folder_forms:
+        exporter = exporter._replace(is_folder=True)
     return exporter
 
 
 def _check_out(trace: Trace, out: Path, format: str, exporter: Exporter, force: bool) -> None:
     if out.is_dir() and not exporter.is_folder:
         raise TraceError(f"{out}: is a folder; name a file")
+    if exporter.is_folder and out.is_file():
+        raise TraceError(f"{out}: is a file, and a folder is to be made; name another place")
     if exporter.is_folder and out.is_dir() and force and not _is_exported(out, format):
         raise TraceError(f"{out}: is no folder that --to {format} made; name another place")
     if not out.name.endswith(exporter.suffix) or out.name == exporter.suffix:

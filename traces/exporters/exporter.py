@@ -89,6 +89,8 @@ class Exporter(NamedTuple):
         Fields of `firemesh.traces.selection.Selection` that it cannot heed.
     forms : tuple of str
         Values of ``form``.
+    folder_forms : tuple of str
+        Those that are a folder of files where others are a file.
     """
 
     write: Export
@@ -102,3 +104,4 @@ class Exporter(NamedTuple):
     options: tuple[str, ...] = ()
     ignores: tuple[str, ...] = ()
     forms: tuple[str, ...] = ()
+    folder_forms: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
 """Traces of SST's Prospero: text, a line ``0 R 4096 64`` an access, or packed records of 21 bytes.
 
 Addresses of the text are decimal: its reader takes hexadecimal ones for the end of the number and
-never ends. A file whose name ends in ``.gz`` is compressed.
+never ends. Of an access Prospero makes no more than a line of its cache; so accesses are cut.
+A file whose name ends in ``.gz`` is compressed.
 """
 
 import gzip
@@ -20,27 +21,35 @@ from .records import Records
 FORMS = ("text", "binary")
 LINE = Template("{cycle} {op} {address} {size}\n", {"op": ("R", "W")})
 RECORD = np.dtype([("cycle", "<u8"), ("op", "S1"), ("address", "<u8"), ("size", "<u4")])
+LINE_BYTES = 64
+"""Of Prospero's cache, unless it is told another."""
 LETTERS = np.array([b"R", b"W"])
 GZIP_LEVEL = 1
 
 
 def write_prospero(trace: Trace, out: Path, options: Options, progress: Progress) -> Report:
     """Write a trace of accesses; see `firemesh.traces.exporters.exporter.Export`."""
-    records = Records(trace, options)
+    records = Records(trace, options, burst_bytes=LINE_BYTES)
     form, is_packed = options.form or FORMS[0], out.suffix == ".gz"
     if is_packed and form == "text":
         raise TraceError(
             f"{out}: Prospero reads packed files of form binary only; add --form binary"
         )
+    longest = 0
     file: IO[bytes]
     with gzip.GzipFile(out, "wb", GZIP_LEVEL, mtime=0) if is_packed else open(out, "wb") as file:
         for block in records.blocks(progress):
+            longest = max(longest, int(block["size"].max()))
             file.write((LINE.lines(block) if form == "text" else _packed(block)).data)
-    reader = "CompressedBinary" if is_packed else form.title()
+    reader = f"prospero.Prospero{'CompressedBinary' if is_packed else form.title()}TraceReader"
+    line_bytes = max(LINE_BYTES, records.burst, 1 << (longest - 1).bit_length())
+    told = f"reader={reader}, readerParams.file=FILE, clock={records.hz}Hz"
     facts = records.facts() | {
         "form": form,
         "record": "cycle op address size" if form == "text" else str(RECORD.descr),
-        "reader": f"prospero.Prospero{reader}TraceReader, parameter file",
+        "cache_line_bytes": line_bytes,
+        "consumer_command": "sst CONFIG.py, where prospero.prosperoCPU has "
+        f"{told}, cache_line_size={line_bytes}",
     }
     return Report({"records": records.written.count}, facts)
 

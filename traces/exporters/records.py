@@ -121,7 +121,6 @@ class Records:
             raise TraceError(
                 f"{trace.path}: holds no accesses in the selection; see firemesh trace stats"
             )
-        self._refuse_doors()
         self.base, self.regions = self._places()
         self.zero = self._zero() if options.relative else 0
         self.hz, self._times, self._per = self._clock(hz)
@@ -231,8 +230,10 @@ class Records:
         Raises
         ------
         TraceError
-            At the end, when other accesses went by than the engine counted.
+            When a door of the network is among the memories; at the end, when other accesses went
+            by than the engine counted.
         """
+        self._refuse_doors()
         pending = np.empty((0, 3), np.uint64)
         low = int(self.trace.segments["cycle0"][self.segments[0]])
         high = int(self.trace.segments["cycle1"][self.segments[-1]])
