@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ..kernel import kernel
 from ..reader import Trace
 from ..selection import ALL, Selection
+from .figure import end_of, mark_layers, time_axis, title
 from .finding import Finding, Progress, about, silent, table
 from .window import Bins, bins_of, blocks, window, words
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BINS = 100
+COLOUR = {"read": "#0072B2", "write": "#D55E00"}
+WIDTH = {"read": 2.2, "write": 0.9}
+"""Of lines; writes lie on reads."""
 Array = NDArray[Any]
 ADDRESS, WORD = 1, 2
 SIZE, MEMORY, OP = np.uint64(32), np.uint64(48), np.uint64(56)
@@ -99,17 +103,20 @@ def draw(found: Finding, figure: "Figure") -> None:
     """Draw bytes a cycle over time: a row of axes for each memory, lines for reads and writes."""
     series, rows = found.series, found.rows
     assert series is not None
-    names = list(dict.fromkeys(rows["memory"].tolist()))
+    names, end = list(dict.fromkeys(rows["memory"].tolist())), end_of(found)
     axes = figure.subplots(max(1, len(names)), 1, sharex=True, squeeze=False)[:, 0]
-    for one, name in zip(axes, names, strict=False):
-        for op, colour in (("read", "#0072B2"), ("write", "#D55E00")):
+    lines: dict[str, Any] = {}
+    for number, name in enumerate(names):
+        one = axes[number]
+        for op, colour in COLOUR.items():
             mine = series[(series["memory"] == name) & (series["op"] == op)]
             if len(mine):
-                one.step(
-                    mine["cycle"], mine["bytes_per_cycle"], where="post", color=colour, label=op
-                )
+                edges = np.append(mine["cycle"], end)
+                look = {"color": colour, "linewidth": WIDTH[op], "baseline": None}
+                lines[op] = one.stairs(mine["bytes_per_cycle"], edges, **look)
         one.set_ylabel(name, rotation=0, ha="right", va="center")
         one.set_ylim(bottom=0)
-    axes[0].legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
-    axes[0].set_title(f"{found.facts['network']}: bytes a cycle", loc="left")
-    axes[-1].set_xlabel("cycle")
+        mark_layers(one, found, number == 0)
+    title(figure, f"{found.facts['network']}: bytes a cycle")
+    figure.legend(lines.values(), lines, loc="outside lower right", ncols=2, frameon=False)
+    time_axis(axes[-1])

@@ -12,6 +12,7 @@ from ..errors import TraceError
 from ..figures import FORMS, check, draw
 from ..reader import Trace
 from ..selection import Selection
+from .window import layer_spans, window
 
 Progress = Callable[[int, int], None]
 """Called with what is done and what there is in all."""
@@ -85,10 +86,11 @@ def table(**columns: Any) -> NDArray[Any]:
 
 
 def about(trace: Trace, selection: Selection) -> dict[str, Any]:
-    """Return the facts that every analysis begins with."""
+    """Return the facts that every analysis begins with; ``layers`` tells when each runs."""
     return {
         "trace": trace.path.name,
         "network": trace.attribute("network"),
         "clock_hz": int(trace.attribute("clock_hz")),
         "selection": selection.facts(),
+        "layers": layer_spans(trace, window(trace, selection)),
     }

@@ -1,7 +1,7 @@
 """The part of a run that an analysis looks at, and its bins of time."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from ..errors import TraceError
 from ..reader import Trace
 from ..selection import Selection, numbers
-from .finding import Progress
+
+if TYPE_CHECKING:
+    from .finding import Progress
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 class Window(NamedTuple):
@@ -57,6 +60,39 @@ def window(trace: Trace, selection: Selection) -> Window:
     return Window(found, max(low, int(of["cycle0"][0])), min(high, int(of["cycle1"][-1])))
 
 
+def layer_spans(trace: Trace, part: Window) -> list[dict[str, Any]]:
+    """Return when layers run in a window, in order of time; waves of a layer are one span.
+
+    Returns
+    -------
+    list of dict
+        ``frame``, ``layer``, ``first_cycle`` and ``end_cycle``, the one behind the last.
+    """
+    of = trace.segments[part.segments]
+    begins = np.ones(len(of), bool)
+    for name in ("frame", "layer"):
+        begins[1:] &= of[name][1:] == of[name][:-1]
+    begins[1:] = ~begins[1:]
+    first = np.flatnonzero(begins)
+    last = np.append(first[1:], len(of)) - 1
+    low, high = np.maximum(of["cycle0"][first], part.low), np.minimum(of["cycle1"][last], part.high)
+    return [
+        {"frame": int(of["frame"][one]), "layer": trace.layers[of["layer"][one]]}
+        | {"first_cycle": int(begin), "end_cycle": int(end)}
+        for one, begin, end in zip(first, low, high, strict=True)
+    ]
+
+
+def parts_inside(trace: Trace, part: Window) -> Floats:
+    """Return float64[segments]: which part of each segment's cycles lies in a window, 0 to 1."""
+    of = trace.segments[part.segments]
+    begin, end = of["cycle0"].astype(np.int64), of["cycle1"].astype(np.int64)
+    inside = np.zeros(len(trace.segments))
+    clipped = np.minimum(end, part.high) - np.maximum(begin, part.low)
+    inside[part.segments] = clipped / (end - begin)
+    return inside
+
+
 class Bins(NamedTuple):
     """Bins of time, all of one width; the last may reach beyond the end.
 
@@ -94,8 +130,35 @@ def bins_of(part: Window, n: int) -> Bins:
     return Bins(part.low, width, -(-part.cycles // width))
 
 
+def spread(trace: Trace, part: Window, time: Bins, amount: Floats) -> Floats:
+    """Spread what segments hold evenly over their cycles.
+
+    Parameters
+    ----------
+    trace : Trace
+    part : Window
+    time : Bins
+    amount : float64[n, k]
+        Of the whole of each segment of the window, k different things.
+
+    Returns
+    -------
+    float64[n_bins, k]
+        What falls into each bin, and into the window.
+    """
+    of = trace.segments[part.segments]
+    at = np.stack([of["cycle0"], of["cycle1"]], axis=1).ravel().astype(np.float64)
+    edges = np.append(time.starts, part.high).astype(np.float64)
+    result = np.empty((time.n, amount.shape[1]))
+    for column in range(amount.shape[1]):
+        end = np.cumsum(amount[:, column])
+        so_far = np.stack([end - amount[:, column], end], axis=1).ravel()
+        result[:, column] = np.diff(np.interp(edges, at, so_far))
+    return result
+
+
 def blocks(
-    trace: Trace, selection: Selection, part: Window, progress: Progress, order: str | None = None
+    trace: Trace, selection: Selection, part: Window, progress: "Progress", order: str | None = None
 ) -> Iterator[NDArray[Any]]:
     """Yield the accesses of a selection block by block, and tell how far it is.
 

@@ -1,0 +1,110 @@
+"""What figures of analyses share: colours, layers marked over time, numbers on axes."""
+
+from typing import TYPE_CHECKING, Any
+
+from .finding import Finding
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#999999")
+"""M. Okabe and K. Ito's, which the colour-blind tell apart, and a grey."""
+HATCHES = ("", "///", "...", "xxx")
+"""For more parts than there are colours."""
+CAUSES: dict[str, tuple[str, str]] = {
+    "executed": ("#0072B2", ""),
+    "ineffectual": ("#56B4E9", ""),
+    "border": ("#F0E442", ""),
+    "tile": ("#F0E442", "//"),
+    "channel": ("#F0E442", ".."),
+    "fire": ("#D55E00", ""),
+    "fire_port": ("#E69F00", ""),
+    "hazard": ("#CC79A7", "//"),
+    "bank": ("#CC79A7", ".."),
+    "peer": ("#CC79A7", ""),
+    "inject": ("#CC79A7", "xx"),
+    "decode": ("#009E73", ""),
+    "drain": ("#999999", ""),
+    "weights": ("#333333", ""),
+    "unused": ("#DDDDDD", ""),
+    "rounding": ("#F0E442", "xx"),
+    "imbalance": ("#D55E00", "//"),
+    "empty": ("#009E73", "//"),
+    "barrier": ("#D55E00", ".."),
+    "load": ("#CC79A7", "++"),
+    "dram": ("#333333", "//"),
+    "drain_bound": ("#E69F00", "//"),
+    "fill": ("#999999", "//"),
+}
+"""Colour and hatching of a cause of slots, by its name; causes of one kind have one colour."""
+CHARACTER, LINE = 0.065, 0.13
+"""Inches of a small letter, and of a line of them."""
+SMALL = 7
+"""Points of small letters."""
+
+
+def look_of(number: int) -> tuple[str, str]:
+    """Return colour and hatching of the nth part of a stack."""
+    return COLOURS[number % len(COLOURS)], HATCHES[number // len(COLOURS) % len(HATCHES)]
+
+
+def mark_layers(axes: "Axes", found: Finding, with_names: bool = True) -> None:
+    """Mark where layers begin on an axis of cycles, and write their names above the axes.
+
+    A name that does not fit above its layer stands upright; where even that has no room it is
+    left out.
+
+    Parameters
+    ----------
+    axes : Axes
+        That have the whole width of the figure; cycles of the run go to the right.
+    found : Finding
+        With the fact ``layers``, see `firemesh.traces.analyses.window.layer_spans`.
+    with_names : bool
+        Of axes above each other only the first need names.
+    """
+    spans = found.facts["layers"]
+    low, high = spans[0]["first_cycle"], spans[-1]["end_cycle"]
+    room = 0.8 * float(axes.get_figure(root=True).get_size_inches()[0])  # type: ignore[union-attr]
+    free = low
+    for span in spans:
+        begin, end = span["first_cycle"], span["end_cycle"]
+        if begin > low:
+            axes.axvline(begin, color="#BBBBBB", linewidth=0.6, zorder=0.5)
+        if not with_names:
+            continue
+        name, inches = span["layer"], room * (end - begin) / (high - low)
+        is_flat = inches > CHARACTER * len(name)
+        middle, half = (begin + end) / 2, 0.5 * LINE * (high - low) / room
+        if is_flat or middle - half >= free:
+            axes.annotate(
+                name, (middle, 1), (0, 2), xycoords=axes.get_xaxis_transform(),
+                textcoords="offset points", rotation=0 if is_flat else 90, ha="center",
+                va="bottom", fontsize=SMALL, color="#555555", annotation_clip=False,
+            )  # fmt: skip
+            free = end if is_flat else middle + half
+    axes.set_xlim(low, high)
+
+
+def end_of(found: Finding) -> int:
+    """Return the cycle behind the last one of what a finding looks at."""
+    end: int = found.facts["layers"][-1]["end_cycle"]
+    return end
+
+
+def time_axis(axes: "Axes") -> None:
+    """Label an axis of cycles."""
+    axes.set_xlabel("cycle")
+    short_numbers(axes.xaxis)
+
+
+def short_numbers(axis: Any) -> None:
+    """Write the numbers of an axis short: 2 M for 2,000,000."""
+    from matplotlib.ticker import EngFormatter
+
+    axis.set_major_formatter(EngFormatter(sep=" "))
+
+
+def title(figure: Any, text: str) -> None:
+    """Write a title above all that is on a figure."""
+    figure.suptitle(text, x=0.01, ha="left", fontsize="medium")
