@@ -42,6 +42,12 @@ ANALYSES = {
         options=("bins",),
         size=(8, 7),
     ),
+    "fifo": Analysis(
+        "Tell how many messages wait in the event FIFO of each PE over time.",
+        heeds=("layer", "unit", "frame", "cycles"),
+        options=("bins",),
+        size=(8, 5),
+    ),
 }
 """Name -> analysis. Their files are imported when they are asked for, kernels with them."""
 
