@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -93,11 +94,28 @@ def written(path, format, out, **options):
     with firemesh.open_trace(path) as trace:
         chosen = Selection(**{name: options.pop(name) for name in SELECTED if name in options})
         report = export(trace, format, out, Options(chosen, **options))
-    return report, out.read_bytes(), json.loads(Path(f"{out}.meta.json").read_text())
+    return report, content(out), json.loads(Path(f"{out}.meta.json").read_text())
+
+
+def content(path):
+    """Return a file's bytes; of a folder those of each file in it, by name."""
+    if not path.is_dir():
+        return path.read_bytes()
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return {str(file.relative_to(path)): file.read_bytes() for file in files}
+
+
+def ran(capsys, *arguments):
+    """Run ``firemesh trace`` to its good end; return stdout."""
+    with suppress(SystemExit):
+        main(["trace", *map(str, arguments)])
+    out = capsys.readouterr()
+    assert out.err == ""
+    return out.out
 
 
 def ended(capsys, *arguments):
-    """Run the command line; return exit code, stdout and stderr."""
+    """Run ``firemesh trace export``; return exit code, stdout and stderr."""
     code = 0
     try:
         main(["trace", "export", *map(str, arguments)])

@@ -3,13 +3,14 @@
 import json
 import os
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx_graphs
 import pytest
-from exported_traces import ended, every_trace, recorder, told, written
+from exported_traces import content, ended, every_trace, ran, recorder, told, written
 from foreign_formats import read_packet_lines
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,9 +19,16 @@ import firemesh
 from firemesh.emulator.recorder import Recorder
 from firemesh.traces import writer
 from firemesh.traces.errors import TraceError
-from firemesh.traces.exporters import noxim, traffic
+from firemesh.traces.exporters import noxim, sent
 from firemesh.traces.exporters.export import EXPORTERS, export
+from firemesh.traces.exporters.exporter import Options
 from firemesh.traces.exporters.text import numbers_text
+from firemesh.traces.selection import Selection
+
+CHOSEN = {}
+"""What formats take that do not take all: of the function, and as the command has it."""
+LAST_OF = {}
+"""A segment that is read of these, if not number 3."""
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +58,7 @@ def test_a_line_of_packets_is_a_packet_with_all_its_destinations(
 
 def test_split_packets_are_a_line_for_each_destination(recorded, tmp_path):
     whole = read_packet_lines(written(recorded(), "text", tmp_path / "a")[1].decode())
-    split = read_packet_lines(
-        written(recorded(), "text", tmp_path / "b", split=True)[1].decode()
-    )
+    split = read_packet_lines(written(recorded(), "text", tmp_path / "b", split=True)[1].decode())
     assert split == [(c, s, (node,), f) for c, s, to, f in whole for node in to]
     assert len(split) > len(whole)
 
@@ -66,9 +72,7 @@ def test_a_layer_and_a_frame_are_a_part_whose_cycles_may_begin_with_0(recorded, 
     mine = [line for line in whole if begin <= line[0] < end]
     part = written(recorded(), "text", tmp_path / "b", layer=name, frame=1)[1]
     assert read_packet_lines(part.decode()) == mine and 0 < len(mine) < len(whole)
-    _, data, side = written(
-        recorded(), "text", tmp_path / "c", layer=name, frame=1, relative=True
-    )
+    _, data, side = written(recorded(), "text", tmp_path / "c", layer=name, frame=1, relative=True)
     shifted = [(cycle - begin, *rest) for cycle, *rest in mine]
     assert [tuple(line) for line in read_packet_lines(data.decode())] == shifted
     assert side["cycle_0_is_cycle_of_run"] == begin and side["end_cycle"] == end - begin
@@ -83,7 +87,7 @@ def test_a_file_does_not_depend_on_how_much_is_written_at_once(
 ):
     layer = None if part > 1 else "fc2"
     whole = written(recorded(), format, tmp_path / "a.bz2", form=form, layer=layer)[1:]
-    monkeypatch.setattr(traffic, "PART", part)
+    monkeypatch.setattr(sent, "PART", part)
     monkeypatch.setattr(noxim, "CYCLES_AT_ONCE", cycles)
     assert written(recorded(), format, tmp_path / "b.bz2", form=form, layer=layer)[1:] == whole
 
@@ -98,59 +102,135 @@ def test_numbers_become_their_decimal_text(numbers):
 # ---- files and mistakes
 
 
+def test_the_formats_of_these_tests_are_all_there_are():
+    assert not set(CHOSEN) - set(EXPORTERS)
+
+
 @pytest.mark.parametrize("format", EXPORTERS)
 def test_the_command_writes_what_the_function_does_and_says_how_much(
     capsys, recorded, tmp_path, format
 ):
-    out = tmp_path / "a.bz2"
-    report, data, _ = written(recorded(), format, tmp_path / "b.bz2")
-    code, said, err = ended(capsys, recorded(), "--format", format, "--out", out)
-    assert (code, err) == (0, "") and out.read_bytes() == data
+    suffix, (chosen, flags) = EXPORTERS[format].suffix, CHOSEN.get(format, ({}, ()))
+    out, other = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    report, data, side = written(recorded(), format, other, **chosen)
+    arguments = recorded(), "--to", format, "--out", out, *flags
+    code, said, err = ended(capsys, *arguments)
+    assert (code, err) == (0, "") and content(out) == data
     counts = ", ".join(f"{n:,} {name}" for name, n in report.counts.items())
-    assert said == f"{format}: {counts} in {len(data):,} bytes, {out}\n"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "a.bz2", "a.bz2.meta.json", "b.bz2", "b.bz2.meta.json"]  # fmt: skip
-    _, shown, _ = ended(capsys, recorded(), "--format", format, "--out", out, "--force", "--json")
+    size = len(data) if isinstance(data, bytes) else sum(map(len, data.values()))
+    note = f"{side['note']}\n" if side.get("note") else ""
+    assert said == f"{note}{format}: {counts} in {size:,} bytes, {out}\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        f"{path.name}{end}" for path in (out, other) for end in ("", ".meta.json")
+    )
+    _, shown, _ = ended(capsys, *arguments, "--force", "--json")
     assert json.loads(shown)["counts"] == report.counts
+    assert content(out) == data
 
 
 @pytest.mark.parametrize("format", EXPORTERS)
 def test_the_same_trace_gives_the_same_bytes_and_no_folder(recorded, tmp_path, format):
-    first = written(recorded(), format, tmp_path / "a.bz2")[1:]
-    assert written(recorded(), format, tmp_path / "b.bz2")[1:] == first
+    suffix, (chosen, _) = EXPORTERS[format].suffix, CHOSEN.get(format, ({}, ()))
+    first = written(recorded(), format, tmp_path / f"a{suffix}", **chosen)[1:]
+    assert written(recorded(), format, tmp_path / f"b{suffix}", **chosen)[1:] == first
     assert str(recorded().parent) not in json.dumps(first[1])
 
 
-def test_the_help_names_every_format(capsys):
-    _, text, _ = ended(capsys, "--help")
-    assert all(format in text for format in EXPORTERS)
+@pytest.mark.parametrize("format", EXPORTERS)
+def test_every_side_file_tells_how_much_was_selected_and_written(recorded, tmp_path, format):
+    suffix, (chosen, _) = EXPORTERS[format].suffix, CHOSEN.get(format, ({}, ()))
+    side = written(recorded(), format, tmp_path / f"a{suffix}", **chosen)[2]
+    cycles = {"first_cycle", "last_cycle"}
+    of_accesses = {"accesses", "reads", "writes", "bytes"} | cycles
+    of_packets = {"packets", "deliveries", "flits"} | cycles
+    is_of_packets = EXPORTERS[format].what == "packets"
+    assert set(side["selected"]) == (of_packets if is_of_packets else of_accesses)
+    of_records = {"deliveries", "flits"} if is_of_packets else {"reads", "writes", "bytes"}
+    assert set(side["written"]) == {"records"} | of_records | cycles
+    assert side["written"]["records"] > 0 and all(count > 0 for count in side["counts"].values())
+    if EXPORTERS[format].what == "both":
+        assert {"packets", "deliveries"} <= set(side["counts"])
+    assert {"format", "consumer", "keeps", "loses", "trace", "network", "selection"} <= set(side)
+
+
+def test_the_command_formats_names_every_format_its_readers_and_what_it_keeps(capsys):
+    text = ran(capsys, "formats")
+    rows = [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")]
+    assert [row for row in rows if row] == list(EXPORTERS)
+    told = json.loads(ran(capsys, "formats", "--json"))
+    assert list(told) == list(EXPORTERS)
+    for name, row in told.items():
+        assert row["consumer"] == EXPORTERS[name].consumer and row["keeps"] and row["loses"]
+
+
+def test_the_help_says_where_formats_are_listed(capsys):
+    assert "firemesh trace formats" in ended(capsys, "--help")[1]
+
+
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_a_format_has_a_row_without_gaps_and_a_page(name):
+    row, pages = EXPORTERS[name], Path(__file__).parents[1] / "docs"
+    assert all(text.strip() for text in (row.about, row.consumer, row.keeps, row.loses))
+    assert row.what in ("accesses", "packets", "both")
+    assert set(row.options) <= {one.name for one in fields(Options)} - {"selection"}
+    assert set(row.ignores) <= {one.name for one in fields(Selection)}
+    assert bool(row.forms) == ("form" in row.options)
+    page = pages / "trace" / f"{name}.md"
+    assert f"--to {name}" in page.read_text("utf-8")
+    assert f"[{name}](trace/{name}.md)" in (pages / "exports.md").read_text("utf-8")
+
+
+KNOWN = ", ".join(EXPORTERS)
+
+
+def having(option):
+    """Return the formats that heed an option, as sentences list them."""
+    return ", ".join(name for name, row in EXPORTERS.items() if option in row.options)
 
 
 MISTAKES = {
-    ("--format", "vcd", "--out", "o"): "--format: must be one of netrace, noxim, packets, got vcd",
-    ("--format", "netrace", "--out", "o.tra"):
+    ("--to", "bookshelf", "--out", "o"): f"--to: must be one of {KNOWN}, got bookshelf",
+    ("--format", "bookshelf", "--out", "o"): f"--to: must be one of {KNOWN}, got bookshelf",
+    ("--to", "netrace", "--out", "o.tra"):
         "o.tra: a file for netrace must be named NAME.bz2; try o.tra.bz2",
-    ("--format", "text", "--out", "there"):
+    ("--to", "text", "--out", "there"):
         "there: exists; name another file, or replace it with --force",
-    ("--format", "text", "--out", "side"):
-        "side.json: exists; name another file, or replace it with --force",
-    ("--format", "text", "--out", "run.h5", "--force"):
+    ("--to", "text", "--out", "side"):
+        "side.meta.json: exists; name another file, or replace it with --force",
+    ("--to", "text", "--out", "run.h5", "--force"):
         "run.h5: is the trace itself; name another file",
-    ("--format", "text", "--out", "."): ".: is a folder; name a file",
-    ("--format", "text", "--out", "no/o"):
+    ("--to", "text", "--out", "."): ".: is a folder; name a file",
+    ("--to", "text", "--out", "no/o"):
         "no/o: there is no folder no; make it, or name another place",
-    ("--format", "text", "--out", "o", "--form", "table"):
-        "--form: is of noxim; leave it out for packets",
-    ("--format", "netrace", "--out", "o.bz2", "--split"):
-        "--split: is of packets; leave it out for netrace",
-    ("--format", "noxim", "--out", "o", "--relative"):
-        "--relative: is of netrace, packets; leave it out for noxim",
-    ("--format", "noxim", "--out", "o", "--form", "x"):
+    ("--to", "text", "--out", "o", "--form", "table"):
+        f"--form: is of {having('form')}; leave it out for text",
+    ("--to", "netrace", "--out", "o.bz2", "--split"):
+        f"--split: is of {having('split')}; leave it out for netrace",
+    ("--to", "noxim", "--out", "o", "--relative"):
+        f"--relative: is of {having('relative')}; leave it out for noxim",
+    ("--to", "text", "--out", "o", "--merge"):
+        f"--merge: is of {having('merge')}; leave it out for text",
+    ("--to", "text", "--out", "o", "--clock", "5"):
+        f"--clock: is of {having('clock_hz')}; leave it out for text",
+    ("--to", "text", "--out", "o", "--burst-bytes", "64"):
+        f"--burst-bytes: is of {having('burst_bytes')}; leave it out for text",
+    ("--to", "noxim", "--out", "o", "--form", "x"):
         "--form: must be one of table, hardcoded, got x",
-    ("--format", "noxim", "--out", "o", "--layer", "x"):
+    ("--to", "noxim", "--out", "o", "--layer", "x"):
         "layer: must be one of conv1, conv2, fc1, fc2, got x",
-    ("--format", "noxim", "--out", "o", "--frame", "3"): "frame: must be one of 0..0, got 3",
-    ("--format", "text"): "missing option '--out'; see firemesh trace export --help",
+    ("--to", "text", "--out", "o", "--layer", "fc1,x"):
+        "layer: must be one of conv1, conv2, fc1, fc2, got x",
+    ("--to", "noxim", "--out", "o", "--frame", "3"): "frame: must be one of 0..0, got 3",
+    ("--to", "text", "--out", "o", "--memory", "psum"):
+        "--memory: cannot be heeded by text; leave it out",
+    ("--to", "netrace", "--out", "o.bz2", "--op", "read"):
+        "--op: cannot be heeded by netrace; leave it out",
+    ("--to", "text", "--out", "o", "--cycles", "9:9"):
+        "--cycles: must be FROM:TO with FROM below TO, such as 0:10000, got 9:9",
+    ("--to", "text", "--out", "o", "--cycles", "0:1", "--unit", "pe1,pe2", "--layer", "fc1,fc2"):
+        "run.h5: holds no packets in layer fc1,fc2 of unit pe1,pe2 in cycles 0:1; choose a layer "
+        "that runs on the PEs, see firemesh trace info",
+    ("--to", "text"): "missing option '--out'; see firemesh trace export --help",
 }  # fmt: skip
 
 
@@ -206,20 +286,24 @@ def test_a_layer_without_packets_is_refused(capsys, tmp_path):
 def test_an_export_that_fails_leaves_what_was_there(
     recorded, tmp_path, monkeypatch, format, failure
 ):
-    out = tmp_path / "o.bz2"
-    out.write_text("old")
-    inner = traffic.Traffic._sent
+    out = tmp_path / f"o{EXPORTERS[format].suffix}"
+    chosen = CHOSEN.get(format, ({}, ()))[0]
+    written(recorded(), format, out, **chosen)
+    before, reached = content(tmp_path), []
+    inner = firemesh.Trace._expanded
 
-    def fail(self, number, counted):
-        if number == 3:
+    def fail(self, number, *rest):  # what reads accesses and arrivals of a segment
+        if number == LAST_OF.get(format, 3):
+            reached.append(number)
             raise failure
-        return inner(self, number, counted)
+        return inner(self, number, *rest)
 
-    monkeypatch.setattr(traffic.Traffic, "_sent", fail)
+    monkeypatch.setattr(firemesh.Trace, "_expanded", fail)
+    options = Options(Selection(**chosen))
     with firemesh.open_trace(recorded()) as trace:
         with pytest.raises(type(failure)) as error:
-            export(trace, format, out, force=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["o.bz2"] and out.read_text() == "old"
+            export(trace, format, out, options, force=True)
+    assert reached and content(tmp_path) == before
     if isinstance(failure, OSError):
         assert error.value.filename == str(out)
 
@@ -271,8 +355,7 @@ def test_an_unfinished_run_is_exported_as_far_as_it_came(tmp_path, monkeypatch):
     assert not part.exists()
     lines = read_packet_lines(written(part, "text", tmp_path / "a")[1].decode())
     assert (
-        lines
-        == read_packet_lines(written(whole, "text", tmp_path / "b")[1].decode())[: len(lines)]
+        lines == read_packet_lines(written(whole, "text", tmp_path / "b")[1].decode())[: len(lines)]
     )
     sides = [json.loads((tmp_path / name).read_text()) for name in ("a.meta.json", "b.meta.json")]
     assert [side["complete"] for side in sides] == [False, True] and 0 < len(lines)

@@ -231,7 +231,7 @@ def test_a_mesh_of_more_than_255_nodes_is_refused_for_netrace_alone(capsys, tmp_
     code, _, err = ended(capsys, path, "--format", "netrace", "--out", out)
     assert code == 2 and not out.exists()
     assert err == (
-        f"firemesh: {path}: has 256 nodes, netrace can tell 255; export it as packets, "
+        f"firemesh: {path}: has 256 nodes, netrace can tell 255; export it as text, "
         "or run on a smaller mesh\n"
     )
     assert ended(capsys, path, "--format", "text", "--out", out)[0] == 0

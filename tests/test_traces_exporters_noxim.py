@@ -121,7 +121,7 @@ def test_a_mesh_of_one_row_is_refused_for_noxim(capsys, tmp_path):
     firemesh.run("digits", firemesh.images("digits", 1)[0], row, trace=path)
     told = ended(capsys, path, "--format", "noxim", "--out", tmp_path / "o")
     assert told == (2, "", f"firemesh: {path}: has a mesh of 4 x 1, Noxim wants 2 x 2 at least; "
-                    "export it as packets\n")  # fmt: skip
+                    "export it as text\n")  # fmt: skip
 
 
 def test_too_many_cycles_for_noxim_are_refused(recorded, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..decode import Segment
 from ..schema import PACKET_SHIFT
-from .traffic import Sent
+from .sent import Sent
 
 MOST = 255
 """Packets that one arrival releases, at most."""
@@ -34,6 +34,34 @@ class Dependencies(NamedTuple):
     released: Ints
     forwarded: int
     """How many of the released packets are forwarded ones."""
+
+    def only(self, whole: Sent, chosen: NDArray[np.bool_], storage: int) -> "Kept":
+        """Return those between packets that are chosen, by their places among these.
+
+        Parameters
+        ----------
+        whole : Sent
+            All packets of the segment, which the places are of.
+        chosen : bool[n_packets]
+        storage : int
+            Node of storage.
+        """
+        if chosen.all():
+            return Kept(self, 0)
+        is_kept = np.repeat(chosen, np.diff(whole.first))
+        place = np.cumsum(is_kept) - 1
+        both = is_kept[self.arrival] & is_kept[self.released]
+        arrival, released = self.arrival[both], self.released[both]
+        forwarded = int((whole.to[released] != storage).sum())
+        kept = Dependencies(place[arrival], place[released], forwarded)
+        return Kept(kept, int(is_kept[self.released].sum()) - len(arrival))
+
+
+class Kept(NamedTuple):
+    """Dependencies of a selection's packets, and how many of them wait for a packet outside it."""
+
+    waits: Dependencies
+    outside: int
 
 
 NO_DEPENDENCIES = Dependencies(np.zeros(0, np.int64), np.zeros(0, np.int64), 0)

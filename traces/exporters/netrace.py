@@ -9,34 +9,18 @@ which type it has, `firemesh.traces.exporters.dependencies` what waits for what.
 import bz2
 import struct
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from ..errors import TraceError
 from ..reader import Trace
-from .dependencies import NO_DEPENDENCIES, Dependencies, dependencies
 from .exporter import Exporter, Options, Progress, Report
 from .netrace_regions import Regions
-from .netrace_types import FLEXNN, L1D, L2, LONG_BYTES, SHORT_BYTES, TYPES, flits_of
-from .traffic import Sent, Traffic
+from .netrace_types import FLEXNN, LONG_BYTES, SHORT_BYTES, TYPES, flits_of
+from .netrace_writer import DEPENDENCY_BYTES, RECORD, Writer
+from .traffic import Traffic
 
 MAGIC, VERSION = 0x484A5455, 1.0
 HEADER = struct.Struct("<If30sBxQQII8x")
-RECORD = np.dtype(
-    [
-        ("cycle", "<u8"),
-        ("id", "<u4"),
-        ("addr", "<u4"),
-        ("type", "u1"),
-        ("src", "u1"),
-        ("dst", "u1"),
-        ("node_types", "u1"),
-        ("num_deps", "u1"),
-    ]
-)
-DEPENDENCY_BYTES = 4
 MOST_NODES = 255
 BENCHMARK_BYTES = 29
 
@@ -47,21 +31,23 @@ LOST = (
     "the weights, and a source for room: these waits are in the cycles only",
     "that an output waits for all events of its wave: it waits for the end-of-data behind them",
     "that results of mode flexnn wait for the operands of their round: this wait is in the cycles",
+    "dependencies on packets that are not selected",
 )
 
 
 def write_netrace(trace: Trace, out: Path, options: Options, progress: Progress) -> Report:
     """Write a netrace file; see `firemesh.traces.exporters.exporter.Export`."""
     traffic = Traffic(trace, options)
-    kinds = _check(traffic)
-    regions = Regions(traffic, RECORD.itemsize, DEPENDENCY_BYTES)
-    writer = Writer(traffic, kinds)
+    writer = Writer(traffic, _check(traffic))
+    records, waiting = writer.count(progress)
+    _check_records(trace, int(records.sum()))
+    regions = Regions(traffic, records, waiting, RECORD.itemsize, DEPENDENCY_BYTES)
     with bz2.open(out, "wb") as file:
-        file.write(_head(traffic, regions))
-        for place, sent in traffic.sent(progress):
-            writer.write(file, place, sent)
+        file.write(_head(traffic, regions, int(records.sum())))
+        for place, whole in traffic.whole(writer.second(progress)):
+            writer.write(file, place, whole)
     counts = {
-        "packets": writer.packets,
+        "packets": traffic.tally.packets,
         "records": writer.records,
         "dependencies": writer.dependencies,
         "regions": len(regions.table),
@@ -73,14 +59,8 @@ def _check(traffic: Traffic) -> list[str]:
     trace, nodes = traffic.trace, traffic.width * traffic.height
     if nodes > MOST_NODES:
         raise TraceError(
-            f"{trace.path}: has {nodes} nodes, netrace can tell {MOST_NODES}; export it as packets,"
-            " or run on a smaller mesh"
-        )
-    records = int(traffic.copies.sum())
-    if records >= 1 << 32:
-        raise TraceError(
-            f"{trace.path}: becomes {records:,} packets for one destination, netrace can number "
-            "2**32; choose a layer or a frame"
+            f"{trace.path}: has {nodes} nodes, netrace can tell {MOST_NODES}; export it as text, "
+            "or run on a smaller mesh"
         )
     unknown = sorted(set(traffic.kinds) - set(TYPES))
     if unknown:
@@ -91,10 +71,18 @@ def _check(traffic: Traffic) -> list[str]:
     return traffic.kinds
 
 
-def _head(traffic: Traffic, regions: Regions) -> bytes:
+def _check_records(trace: Trace, records: int) -> None:
+    if records >= 1 << 32:
+        raise TraceError(
+            f"{trace.path}: becomes {records:,} packets for one destination, netrace can number "
+            "2**32; choose a layer or a frame"
+        )
+
+
+def _head(traffic: Traffic, regions: Regions, records: int) -> bytes:
     """Return header, notes and regions."""
     network = traffic.trace.attribute("network").encode()[:BENCHMARK_BYTES]
-    notes = f"{traffic.trace.attribute('command')}; by firemesh, see the .json beside it"
+    notes = f"{traffic.trace.attribute('command')}; by firemesh, see the .meta.json beside it"
     told = notes.encode()[:8190] + b"\0"
     header = HEADER.pack(
         MAGIC,
@@ -102,109 +90,11 @@ def _head(traffic: Traffic, regions: Regions) -> bytes:
         network,
         traffic.width * traffic.height,
         traffic.end,
-        int(traffic.copies.sum()),
+        records,
         len(told),
         len(regions.table),
     )
     return header + told + regions.table.tobytes()
-
-
-class Writer:
-    """Writes the packets, and counts them.
-
-    Attributes
-    ----------
-    packets, records, dependencies, forwarded : int
-    flits : int
-        Of the records, as the trace has them.
-    of_type : int64[256]
-        Records of each type.
-    of_kind : int64[kinds]
-    """
-
-    def __init__(self, traffic: Traffic, kinds: list[str]) -> None:
-        self._traffic, trace = traffic, traffic.trace
-        self._end = kinds.index("end") if "end" in kinds else -1
-        self._types = np.array([[number for _, number in TYPES[kind]] for kind in kinds], np.uint8)
-        short, long = flits_of(trace.attribute("flit_bits"))
-        self._is_long_from = (short + long) / 2 if short < long else np.inf
-        self._level = np.full(len(trace.units), L1D, np.uint8)
-        self._level[traffic.storage] = L2
-        names = [bytes(name) for name in trace.table("streams")["name"]]
-        self._eject = names.index(b"eject") if b"eject" in names else -1
-        self.packets = self.records = self.dependencies = self.forwarded = self.flits = 0
-        self.of_type = np.zeros(256, np.int64)
-        self.of_kind = np.zeros(len(kinds), np.int64)
-
-    def write(self, file: IO[bytes], place: int, sent: Sent) -> None:
-        """Write the packets of a segment."""
-        number = int(self._traffic.numbers[place])
-        waits: Dependencies | None = NO_DEPENDENCIES
-        if self._traffic.waiting[place]:
-            waits = dependencies(
-                sent, self._traffic.storage, self._end, self._traffic.trace._segment(number),
-                self._eject,
-            )  # fmt: skip
-        if waits is None or len(waits.arrival) != self._traffic.waiting[place]:
-            raise self._traffic.damaged(number)
-        begin = 0
-        for part in sent.parts():
-            end = begin + len(part.to)
-            records = self._records(part, self.records + begin)
-            mine = slice(*np.searchsorted(waits.arrival, [begin, end]).tolist())
-            file.write(_packed(records, waits, mine, begin, self.records).data)
-            begin = end
-        self.packets, self.records = self.packets + len(sent.packets), self.records + begin
-        self.dependencies += len(waits.arrival)
-        self.forwarded += waits.forwarded
-
-    def _records(self, part: Sent, first_id: int) -> NDArray[Any]:
-        row = part.row
-        records = np.zeros(len(row), RECORD)
-        copied = part.packets[row]
-        is_long = copied["flits"] >= self._is_long_from
-        records["cycle"], records["addr"] = copied["created"], copied["number"]
-        records["id"] = np.arange(first_id, first_id + len(row))
-        node = self._traffic.node
-        records["src"], records["dst"] = node[copied["source"]], node[part.to]
-        records["type"] = self._types[copied["kind"], is_long.astype(np.intp)]
-        source, target = (self._level[unit] for unit in (copied["source"], part.to))
-        records["node_types"] = source << 4 | target
-        self.flits += int(copied["flits"].sum(dtype=np.int64))
-        self.of_type += np.bincount(records["type"], minlength=256)
-        self.of_kind += np.bincount(copied["kind"], minlength=len(self.of_kind))
-        return records
-
-
-def _packed(
-    records: NDArray[Any], waits: Dependencies, mine: slice, begin: int, first_id: int
-) -> NDArray[np.uint8]:
-    """Return uint8[bytes]: records, each followed by the packets that its arrival releases.
-
-    Parameters
-    ----------
-    records : structured array
-    waits : Dependencies
-        Of the segment.
-    mine : slice
-        Those of these records.
-    begin, first_id : int
-        Place of the first record in the segment; id of the segment's first.
-    """
-    record = waits.arrival[mine] - begin
-    count = np.bincount(record, minlength=len(records))
-    records["num_deps"] = count
-    before = np.cumsum(count) - count
-    start = RECORD.itemsize * np.arange(len(records)) + DEPENDENCY_BYTES * before
-    packed = np.empty(RECORD.itemsize * len(records) + DEPENDENCY_BYTES * len(record), np.uint8)
-    rows = records.view(np.uint8).reshape(-1, RECORD.itemsize)
-    packed[start[:, None] + np.arange(RECORD.itemsize)] = rows
-    at = RECORD.itemsize * (record + 1) + DEPENDENCY_BYTES * np.arange(len(record))
-    ids = (waits.released[mine] + first_id).astype("<u4")
-    packed[at[:, None] + np.arange(DEPENDENCY_BYTES)] = ids.view(np.uint8).reshape(
-        -1, DEPENDENCY_BYTES
-    )
-    return packed
 
 
 def _facts(traffic: Traffic, writer: Writer) -> dict[str, Any]:
@@ -220,7 +110,10 @@ def _facts(traffic: Traffic, writer: Writer) -> dict[str, Any]:
     }
     of_long = {pair[1][1] for pair in TYPES.values()}
     n_long = sum(int(writer.of_type[number]) for number in of_long)
+    flits, tally = (writer.records - n_long) * short + n_long * long, traffic.tally
     return {
+        "selected": tally.facts(),
+        "written": tally.written(writer.records, writer.records, flits, traffic.zero),
         "cycle_0_is_cycle_of_run": traffic.zero,
         "num_nodes": traffic.width * traffic.height,
         "num_cycles": traffic.end,
@@ -228,8 +121,8 @@ def _facts(traffic: Traffic, writer: Writer) -> dict[str, Any]:
         "types": types,
         "size": "of a kind's two types that whose flits on channels of flit_bits are nearer",
         "flits": {
-            "in_trace": writer.flits,
-            "in_file": (writer.records - n_long) * short + n_long * long,
+            "in_trace": tally.delivered_flits,
+            "in_file": flits,
         },
         "node_types": {"storage": "L2", "pe": "L1D"},
         "node": "x + width*y; readers that take sqrt(num_nodes) for the width want a square mesh",
@@ -241,6 +134,7 @@ def _facts(traffic: Traffic, writer: Writer) -> dict[str, Any]:
             "message; a packet forwarded in a chain waits for the one that brought it",
             "of_outputs": writer.dependencies - writer.forwarded,
             "of_forwarded": writer.forwarded,
+            "on_packets_outside": writer.outside,
         },
         "lost": list(LOST),
     }
@@ -251,9 +145,9 @@ NETRACE = Exporter(
     "netrace v1.0 with dependencies, bzip2",
     consumer="netrace 1.0 readers",
     keeps="cycle, source, destination, 8 or 72 bytes, what waits for what",
-    loses="; ".join(LOST),
+    loses="other sizes, shared links of multicasts, waits between waves",
     what="packets",
     suffix=".bz2",
     options=("relative",),
-    ignores=("unit", "memory", "op", "cycles"),
+    ignores=("memory", "op"),
 )

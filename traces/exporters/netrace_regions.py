@@ -22,6 +22,8 @@ class Regions:
     Parameters
     ----------
     traffic : Traffic
+    records, waiting : int64[n_segments]
+        Records and dependencies of each segment of ``traffic``.
     record_bytes, dependency_bytes : int
 
     Attributes
@@ -32,20 +34,23 @@ class Regions:
         ``each``: of what a region is; ``table``: frame, layer and first id and cycle of each.
     """
 
-    def __init__(self, traffic: Traffic, record_bytes: int, dependency_bytes: int) -> None:
-        with_packets = np.flatnonzero(traffic.copies)
+    def __init__(
+        self, traffic: Traffic, records: Ints, waiting: Ints, record_bytes: int,
+        dependency_bytes: int,
+    ) -> None:  # fmt: skip
+        with_packets = np.flatnonzero(records)
         segments = traffic.segments[with_packets]
         each, begin = _begins(segments)
         first = with_packets[begin]
-        size = record_bytes * traffic.copies + dependency_bytes * traffic.waiting
+        size = record_bytes * records + dependency_bytes * waiting
         seek = (np.cumsum(size) - size)[first]
-        id_ = (np.cumsum(traffic.copies) - traffic.copies)[first]
+        id_ = (np.cumsum(records) - records)[first]
         cycle = segments["cycle0"][begin].astype(np.int64) - traffic.zero
         cycle[0] = 0
         self.table = np.zeros(len(first), REGION)
         self.table["seek_offset"] = seek
         self.table["num_cycles"] = np.diff(cycle, append=traffic.end)
-        self.table["num_packets"] = np.diff(id_, append=int(traffic.copies.sum()))
+        self.table["num_packets"] = np.diff(id_, append=int(records.sum()))
         self.facts: dict[str, Any] = {"each": each, "table": []}
         layers = traffic.trace.layers
         for place, one in enumerate(begin.tolist()):

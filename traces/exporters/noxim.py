@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from ..errors import TraceError
 from ..reader import Trace
 from .exporter import Exporter, Options, Progress, Report
+from .sent import Sent
 from .text import numbers_text
-from .traffic import Sent, Traffic
+from .traffic import Traffic
 
 FORMS = ("table", "hardcoded")
 RESET_CYCLES = 1000
@@ -41,7 +42,7 @@ def write_noxim(trace: Trace, out: Path, options: Options, progress: Progress) -
     if min(traffic.width, traffic.height) < 2:
         raise TraceError(
             f"{trace.path}: has a mesh of {traffic.width} x {traffic.height}, Noxim wants 2 x 2 at "
-            "least; export it as packets"
+            "least; export it as text"
         )
     _check_cycles(traffic, traffic.end)
     form = options.form or FORMS[0]
@@ -57,8 +58,11 @@ def _check_cycles(traffic: Traffic, cycles: int) -> None:
         )
 
 
-def _facts(traffic: Traffic, form: str, cycles: int, mean_flits: float) -> dict[str, Any]:
+def _facts(traffic: Traffic, form: str, cycles: int, records: int) -> dict[str, Any]:
+    tally = traffic.tally
+    mean_flits = tally.delivered_flits / tally.deliveries
     size = max(LEAST_FLITS, round(mean_flits))
+    flits = size * tally.deliveries
     flags = (
         f"-dimx {traffic.width} -dimy {traffic.height} -topology MESH -routing XY "
         f"-size {size} {size} -flit {traffic.trace.attribute('flit_bits')} "
@@ -66,7 +70,10 @@ def _facts(traffic: Traffic, form: str, cycles: int, mean_flits: float) -> dict[
     )
     return traffic.facts() | {
         "form": form,
+        "selected": tally.facts(),
+        "written": tally.written(records, tally.deliveries, flits, traffic.zero),
         "flags": flags,
+        "consumer_command": f"noxim {flags}",
         "cycle_0_is_cycle_of_run": traffic.zero,
         "cycles": cycles,
         "mean_flits": mean_flits,
@@ -86,10 +93,8 @@ def _write_table(traffic: Traffic, out: Path, progress: Progress) -> Report:
     """
     windows: list[dict[str, Any]] = []
     flows: list[tuple[int, NDArray[Any]]] = []
-    packets = flits = later = 0
+    later = 0
     for place, sent in traffic.sent(progress):
-        packets += len(sent.packets)
-        flits += int((sent.packets["flits"] * np.diff(sent.first)).sum())
         segment = traffic.segments[place]
         rows = _flows(traffic.placed(sent))
         most = int(np.bincount(rows[:, 0], rows[:, 2]).max())
@@ -110,14 +115,17 @@ def _write_table(traffic: Traffic, out: Path, progress: Progress) -> Report:
         for window, rows in flows:
             file.write(_table_lines(rows, windows[window], end))
             lines += len(rows)
-    copies = int(traffic.copies.sum())
-    facts = _facts(traffic, "table", end, flits / copies)
+    facts = _facts(traffic, "table", end, lines)
+    facts["written"] |= {"first_cycle": windows[0]["begin"]}
+    facts["written"] |= {"last_cycle": windows[-1]["begin"] + windows[-1]["cycles"] - 1}
     facts["rates"] = (
         "packets of the flow by cycles of its window, rounded down; a window is longer than its "
         "segment where a source has more packets than cycles, and later ones begin later"
     )
     facts["windows"] = windows
-    return Report({"packets": packets, "copies": copies, "lines": lines}, facts)
+    tally = traffic.tally
+    counts = {"packets": tally.packets, "copies": tally.deliveries, "lines": lines}
+    return Report(counts, facts)
 
 
 def _flows(sent: Sent) -> NDArray[np.int64]:
@@ -146,20 +154,19 @@ def _table_lines(rows: NDArray[np.int64], window: dict[str, Any], end: int) -> s
 
 def _write_hardcoded(traffic: Traffic, out: Path, progress: Progress) -> Report:
     """Write every packet in its cycle; a source queues those that it makes in one cycle."""
-    packets = flits = cycle = 0
+    cycle = 0
     with open(out, "wb") as file:
         for _, sent in traffic.sent(progress):
-            packets += len(sent.packets)
-            flits += int((sent.packets["flits"] * np.diff(sent.first)).sum())
             for part in _spells(traffic.placed(sent)):
                 cycle = _write_idle(file, cycle, int(part.packets["created"][0]))
                 file.write(_hardcoded_lines(part, cycle).data)
                 cycle = int(part.packets["created"][-1])
         _write_idle(file, cycle, traffic.end)
-    copies = int(traffic.copies.sum())
-    facts = _facts(traffic, "hardcoded", traffic.end, flits / copies)
+    tally = traffic.tally
+    facts = _facts(traffic, "hardcoded", traffic.end, tally.deliveries)
     facts["cycle"] = "lines up to -1; packets that a source makes in one cycle wait in its queue"
-    return Report({"packets": packets, "copies": copies, "cycles": traffic.end}, facts)
+    counts = {"packets": tally.packets, "copies": tally.deliveries, "cycles": traffic.end}
+    return Report(counts, facts)
 
 
 def _spells(sent: Sent) -> Iterator[Sent]:
@@ -198,9 +205,9 @@ NOXIM = Exporter(
     "Noxim's traffic files",
     consumer="Noxim",
     keeps="source, destination, rates by window, or cycles",
-    loses="; ".join(LOST),
+    loses="sizes, shared links of multicasts, what waits for what",
     what="packets",
     options=("form",),
-    ignores=("unit", "memory", "op", "cycles"),
+    ignores=("memory", "op"),
     forms=FORMS,
 )

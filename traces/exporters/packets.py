@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ..reader import Trace
 from .exporter import Exporter, Options, Progress, Report
+from .sent import Sent
 from .text import numbers_text
-from .traffic import Sent, Traffic
+from .traffic import Traffic
 
 SPACE, COMMA, NEWLINE = (ord(c) for c in " ,\n")
 
@@ -21,16 +22,21 @@ SPACE, COMMA, NEWLINE = (ord(c) for c in " ,\n")
 def write_packets(trace: Trace, out: Path, options: Options, progress: Progress) -> Report:
     """Write the packets of a trace as lines; see `firemesh.traces.exporters.exporter.Export`."""
     traffic = Traffic(trace, options)
-    packets = copies = lines = 0
+    lines = 0
     with open(out, "wb") as file:
         for _, sent in traffic.sent(progress):
-            packets, copies = packets + len(sent.packets), copies + len(sent.to)
             for part in traffic.placed(sent).parts():
                 part = part.split() if options.split else part
                 lines += len(part.packets)
                 file.write(_lines(part).data)
-    counts = {"packets": packets, "deliveries": copies, "lines": lines}
+    tally = traffic.tally
+    flits = tally.delivered_flits if options.split else tally.flits
+    counts = {"packets": tally.packets, "deliveries": tally.deliveries, "lines": lines}
     facts = traffic.facts() | {
+        "selected": tally.facts(),
+        "written": tally.written(lines, tally.deliveries, flits, traffic.zero),
+        "consumer_command": f"firemesh noc replay FILE --width {traffic.width} --height "
+        f"{traffic.height}",
         "line": "cycle src dst size",
         "cycle_0_is_cycle_of_run": traffic.zero,
         "end_cycle": traffic.end,
@@ -63,5 +69,5 @@ TEXT = Exporter(
     loses="kinds and values of packets, when they arrived, all accesses",
     what="packets",
     options=("relative", "split"),
-    ignores=("unit", "memory", "op", "cycles"),
+    ignores=("memory", "op"),
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,69 +10,41 @@ from numpy.typing import NDArray
 from ..errors import TraceError
 from ..reader import Trace
 from ..schema import NETWORK_MEMORIES
-from ..selection import numbers
+from ..selection import Selection, numbers
 from .exporter import Options, Progress
+from .sent import Sent
+from .tally import Tally
 
 Ints = NDArray[np.int64]
 
-PART = 1 << 18
-"""Copies and packets that are written at once, about."""
-
-
-class Sent(NamedTuple):
-    """Packets of a segment and where they arrived.
-
-    Parameters
-    ----------
-    packets : structured array[n]
-        Of dtype `firemesh.traces.schema.PACKET`, by cycle, source and number.
-    first : int64[n + 1]
-        Packet ``i`` has destinations ``to[first[i]]`` to ``to[first[i + 1]]``.
-    to : uint16[m]
-        Nodes, in ascending order for each packet.
-    """
-
-    packets: NDArray[Any]
-    first: Ints
-    to: NDArray[np.uint16]
-
-    def parts(self) -> Iterator["Sent"]:
-        """Yield packets in their order, some at a time."""
-        size = self.first + np.arange(len(self.first))
-        cuts = np.searchsorted(size, np.arange(PART, int(size[-1]), PART))
-        edges = np.unique(np.concatenate([[0], cuts, [len(self.packets)]])).tolist()
-        for begin, end in zip(edges, edges[1:], strict=False):
-            first = self.first[begin : end + 1]
-            yield Sent(self.packets[begin:end], first - first[0], self.to[first[0] : first[-1]])
-
-    @property
-    def row(self) -> Ints:
-        """int64[m]: the packet of each destination."""
-        return np.repeat(np.arange(len(self.packets)), np.diff(self.first))
-
-    def split(self) -> "Sent":
-        """Return one packet for each destination."""
-        return Sent(self.packets[self.row], np.arange(len(self.to) + 1), self.to)
-
 
 class Traffic:
-    """The packets of the wanted segments.
+    """The packets of a selection.
+
+    A packet is selected if it was made in one of the layers, in the frame and in the cycles, and
+    its source or any of its destinations is one of the units. It keeps all its destinations.
 
     Parameters
     ----------
     trace : Trace
     options : Options
-        Layer and frame choose segments; with ``relative`` cycles count from the first of these.
+        With ``relative``, cycles count from the first of the selected segments, or of the selected
+        cycles if these begin later.
 
     Attributes
     ----------
     numbers : int64[n]
         Of segments, in order of time.
     segments : structured array[n]
+        Their rows, cut to the selected cycles.
+    is_partial : bool
+        Whether of some segments only some packets are selected.
     zero : int
         The run's cycle that counts as 0.
     end : int
         The one after the last cycle, counted from ``zero``.
+    tally : Tally
+        Of what `sent` has yielded.
     width, height : int
         Of the mesh.
     node : int64[n_units]
@@ -89,21 +61,34 @@ class Traffic:
     def __init__(self, trace: Trace, options: Options) -> None:
         self.trace, self.options = trace, options
         selection = options.selection
+        self._units = numbers(trace.units, selection.unit, "unit")
         wanted = numbers(trace.layers, selection.layer, "layer")
         self.numbers = trace._segment_numbers(selection.frame, wanted)
+        low, high = selection.cycles or (0, trace.cycles)
+        self._low, self._high = max(low, 0), max(0, min(high, trace.cycles))
+        begin, end = (trace.segments[name][self.numbers] for name in ("cycle0", "cycle1"))
+        self.numbers = self.numbers[(begin < self._high) & (end > self._low)]
         self.segments = trace.segments[self.numbers]
+        self.is_partial = self._units is not None or selection.cycles is not None
         if not self.copies.any():
-            where = "" if selection.layer is None else f" in layer {selection.layer}"
-            raise TraceError(
-                f"{trace.path}: holds no packets{where}; choose a layer that runs on the PEs, see "
-                "firemesh trace info"
-            )
+            raise self.without_packets()
+        self.segments["cycle0"] = np.maximum(self.segments["cycle0"], np.uint64(self._low))
+        self.segments["cycle1"] = np.minimum(self.segments["cycle1"], np.uint64(self._high))
         self.zero = int(self.segments["cycle0"][0]) if options.relative else 0
         self.end = int(self.segments["cycle1"][-1]) - self.zero
+        self.tally = Tally()
         units = trace.table("units")
         self.width, self.height = (int(units[name].max()) + 1 for name in ("x", "y"))
         self.node: Ints = units["x"].astype(np.int64) + self.width * units["y"].astype(np.int64)
         self.storage = int(np.flatnonzero(units["kind"] == b"storage")[0])
+
+    def without_packets(self) -> TraceError:
+        """Return the error that tells that no packet is selected."""
+        where = _where(self.options.selection)
+        return TraceError(
+            f"{self.trace.path}: holds no packets{where}; choose a layer that runs on the PEs, see "
+            "firemesh trace info"
+        )
 
     def _at_door(self, door: str) -> Ints:
         """Return int64[segments, units]: packets through a door, as the engine counted them."""
@@ -139,14 +124,45 @@ class Traffic:
         return self.trace._names("kinds")
 
     def sent(self, progress: Progress) -> Iterator[tuple[int, Sent]]:
-        """Yield the place in ``numbers`` and the packets of each segment that has some.
+        """Yield the place in ``numbers`` and the selected packets of each segment that has some.
 
         Cycles of packets count from ``zero``.
+
+        Raises
+        ------
+        TraceError
+            At the end, when no packet was selected.
+        """
+        self.tally = Tally()
+        for place, whole in self.whole(progress):
+            chosen = self.chosen(whole)
+            if chosen.any():
+                yield place, self.take(whole, chosen)
+        if not self.tally.packets:
+            raise self.without_packets()
+
+    def whole(self, progress: Progress) -> Iterator[tuple[int, Sent]]:
+        """Yield the place in ``numbers`` and all packets of each segment that has some.
+
+        Cycles of packets are those of the run.
         """
         for place, number in enumerate(self.numbers.tolist()):
             if self.copies[place]:
                 yield place, self._sent(number, int(self.copies[place]))
             progress(place + 1, len(self.numbers))
+
+    def chosen(self, whole: Sent) -> NDArray[np.bool_]:
+        """bool[n]: which of a segment's packets are selected."""
+        created = whole.packets["created"]
+        chosen: NDArray[np.bool_] = (created >= self._low) & (created < self._high)
+        return chosen if self._units is None else chosen & whole.is_of(self._units)
+
+    def take(self, whole: Sent, chosen: NDArray[np.bool_]) -> Sent:
+        """Count selected packets in ``tally``, and return them with cycles from ``zero`` on."""
+        sent = whole.only(chosen)
+        self.tally.add(sent.packets, sent.first)
+        sent.packets["created"] -= np.uint64(self.zero)
+        return sent
 
     def _sent(self, number: int, counted: int) -> Sent:
         packets, arrived = self.trace._packets_of(number), self.trace._deliveries_of(number)
@@ -163,7 +179,6 @@ class Traffic:
         count = np.bincount(key // n_units, minlength=len(packets))
         if not count.all() or not np.diff(key).all():
             raise self.damaged(number)
-        packets["created"] -= np.uint64(self.zero)
         first = np.concatenate([[0], np.cumsum(count)])
         return Sent(packets, first, (key % n_units).astype(np.uint16))
 
@@ -197,9 +212,21 @@ class Traffic:
                 "storage": int(self.node[self.storage]),
             },
             "flit_bits": trace.attribute("flit_bits"),
+            "clock_hz": trace.attribute("clock_hz"),
             "first_cycle_of_run": int(self.segments["cycle0"][0]),
             "end_cycle_of_run": int(self.segments["cycle1"][-1]),
         }
+
+
+def _where(selection: Selection) -> str:
+    """Return " in layer NAME,..." and the like, as the command line takes it; empty for all."""
+    facts, where = selection.facts(), ""
+    for name, word in (("layer", "in"), ("unit", "of")):
+        if facts[name] is not None:
+            where += f" {word} {name} {','.join(map(str, facts[name]))}"
+    if facts["cycles"] is not None:
+        where += " in cycles {}:{}".format(*facts["cycles"])
+    return where
 
 
 def _places(
