@@ -148,8 +148,6 @@ def test_every_side_file_tells_how_much_was_selected_and_written(recorded, tmp_p
     of_records = {"deliveries", "flits"} if is_of_packets else {"reads", "writes", "bytes"}
     assert set(side["written"]) == {"records"} | of_records | cycles
     assert side["written"]["records"] > 0 and all(count > 0 for count in side["counts"].values())
-    if EXPORTERS[format].what == "both":
-        assert {"packets", "deliveries"} <= set(side["counts"])
     assert {"format", "consumer", "keeps", "loses", "trace", "network", "selection"} <= set(side)
 
 
@@ -232,6 +230,52 @@ MISTAKES = {
         "that runs on the PEs, see firemesh trace info",
     ("--to", "text"): "missing option '--out'; see firemesh trace export --help",
 }  # fmt: skip
+
+
+FOLDERS = [name for name, row in EXPORTERS.items() if row.is_folder]
+
+
+@pytest.mark.parametrize("format", FOLDERS)
+def test_a_folder_is_replaced_only_if_the_format_made_it_and_a_file_never(
+    capsys, recorded, tmp_path, format
+):
+    out, other = tmp_path / "o", tmp_path / "other"
+    written(recorded(), format, out)
+    first = content(out)
+    (out / "left.txt").write_text("over")
+    arguments = recorded(), "--to", format, "--out", out
+    assert ended(capsys, *arguments)[2] == (
+        f"firemesh: {out}: exists; name another file, or replace it with --force\n"
+    )
+    assert ended(capsys, *arguments, "--force")[0] == 0 and content(out) == first
+    other.mkdir()
+    (other / "mine.txt").write_text("mine")
+    told = ended(capsys, recorded(), "--to", format, "--out", other, "--force")
+    no = f"{other}: is no folder that --to {format} made; name another place"
+    assert told == (2, "", f"firemesh: {no}\n")
+    assert content(other) == {"mine.txt": b"mine"}
+    file = other / "mine.txt"
+    told = ended(capsys, recorded(), "--to", format, "--out", file, "--force")
+    no = f"{file}: is a file, and a folder is to be made; name another place"
+    assert told == (2, "", f"firemesh: {no}\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o", "o.meta.json", "other"]
+
+
+@pytest.mark.parametrize("format", FOLDERS[:1])
+def test_a_folder_that_cannot_be_replaced_is_left(recorded, tmp_path, monkeypatch, format):
+    out = tmp_path / "o"
+    written(recorded(), format, out)
+    before, inner = content(tmp_path), os.replace
+
+    def fail(old, new):
+        if Path(new) == out and ".old." not in str(old):
+            raise OSError(28, "No space left on device")
+        inner(old, new)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with firemesh.open_trace(recorded()) as trace, pytest.raises(OSError, match="No space"):
+        export(trace, format, out, force=True)
+    assert content(tmp_path) == before
 
 
 def test_a_pipe_is_not_replaced(capsys, tmp_path):

@@ -164,17 +164,21 @@ def _put(new: Path, path: Path) -> None:
             with open(part, "rb+") as file:
                 os.fsync(file.fileno())
     if new.is_dir() and path.is_dir():
-        with _unfinished(path) as old:
+        with _unfinished(path, "old.") as old:
             os.replace(path, old)
-            os.replace(new, path)
+            try:
+                os.replace(new, path)
+            except BaseException:
+                os.replace(old, path)
+                raise
     else:
         os.replace(new, path)
 
 
 @contextmanager
-def _unfinished(path: Path) -> Iterator[Path]:
+def _unfinished(path: Path, kind: str = "") -> Iterator[Path]:
     """Give another name to write under; what is left there at the end is removed."""
-    new = path.with_name(f".{os.getpid()}.{path.name}")
+    new = path.with_name(f".{os.getpid()}.{kind}{path.name}")
     try:
         yield new
     finally:
