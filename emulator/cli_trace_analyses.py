@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from .console import console, progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from rich.table import Table
 
     from ..traces.analyses.finding import Finding
 
@@ -33,6 +34,8 @@ Out = Annotated[
     Path | None, typer.Option(metavar="FILE.csv", help="Write the series, or the table, as CSV.")
 ]
 Plot = Annotated[Path | None, typer.Option(metavar="FILE.png|svg", help="Draw it (extra report).")]
+GAP = 2
+"""Characters between two columns of a table."""
 MOST_ROWS = 200
 """Rows of a table that are printed."""
 
@@ -118,16 +121,48 @@ def shown(value: Any) -> str:
 
 
 def print_table(rows: "NDArray[Any]") -> None:
-    """Print a structured array, text to the left and numbers to the right."""
+    """Print a structured array, text to the left and numbers to the right.
+
+    Where it is wider than the page, columns that have no room follow below, each part with the
+    text columns that the table begins with.
+    """
+    with console() as page:
+        cells = {
+            name: [shown(value) for value in rows[name][:MOST_ROWS].tolist()]
+            for name in rows.dtype.names or ()
+        }
+        texts = [name for name in cells if rows.dtype[name].kind == "U"]
+        for number, names in enumerate(_parts(cells, set(texts), page.width)):
+            if number:
+                page.print()
+            page.print(_table({name: cells[name] for name in names}, texts))
+    if len(rows) > MOST_ROWS:
+        typer.echo(f"... and {len(rows) - MOST_ROWS:,} rows; see --out or --json")
+
+
+def _parts(cells: dict[str, list[str]], texts: set[str], width: int) -> list[list[str]]:
+    """Return which columns are printed beside each other."""
+    least = {
+        name: max(map(len, [*name.split("_"), *column])) + GAP for name, column in cells.items()
+    }
+    names = list(cells)
+    n_keys = next((i for i, name in enumerate(names) if name not in texts), len(names))
+    keys, parts = names[:n_keys], [names[:n_keys]]
+    for name in names[n_keys:]:
+        used = sum(least[one] for one in parts[-1])
+        if used + least[name] > width and len(parts[-1]) > n_keys:
+            parts.append(list(keys))
+        parts[-1].append(name)
+    return parts
+
+
+def _table(cells: dict[str, list[str]], texts: Sequence[str]) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="")
-    for name in rows.dtype.names or ():
-        is_text = rows.dtype[name].kind == "U"
-        table.add_column(name.replace("_", " "), justify="left" if is_text else "right")
-    for row in rows[:MOST_ROWS].tolist():
-        table.add_row(*map(shown, row))
-    with console() as page:
-        page.print(table)
-    if len(rows) > MOST_ROWS:
-        typer.echo(f"... and {len(rows) - MOST_ROWS:,} rows; see --out or --json")
+    for name in cells:
+        justify: Any = "left" if name in texts else "right"
+        table.add_column(name.replace("_", " "), justify=justify, vertical="bottom")
+    for row in zip(*cells.values(), strict=True):
+        table.add_row(*row)
+    return table

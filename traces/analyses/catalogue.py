@@ -48,6 +48,12 @@ ANALYSES = {
         options=("bins",),
         size=(8, 5),
     ),
+    "utilization": Analysis(
+        "Tell what the multipliers of each PE do, and what their slots are lost to, over time.",
+        heeds=("layer", "unit", "frame", "cycles"),
+        options=("bins",),
+        size=(9, 6),
+    ),
 }
 """Name -> analysis. Their files are imported when they are asked for, kernels with them."""
 

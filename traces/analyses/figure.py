@@ -39,6 +39,7 @@ CAUSES: dict[str, tuple[str, str]] = {
 """Colour and hatching of a cause of slots, by its name; causes of one kind have one colour."""
 CHARACTER, LINE = 0.065, 0.13
 """Inches of a small letter, and of a line of them."""
+MOST_NAMES = 32
 SMALL = 7
 """Points of small letters."""
 
@@ -108,3 +109,18 @@ def short_numbers(axis: Any) -> None:
 def title(figure: Any, text: str) -> None:
     """Write a title above all that is on a figure."""
     figure.suptitle(text, x=0.01, ha="left", fontsize="medium")
+
+
+def name_units(axes: "Axes", names: Any) -> None:
+    """Write names of units below an axis on which they stand at 0, 1, ...; some, if they are many.
+
+    Parameters
+    ----------
+    axes : Axes
+    names : array of str
+    """
+    step = -(-len(names) // MOST_NAMES)
+    longest = max(map(len, names), default=0)
+    axes.set_xticks(range(0, len(names), step), names[::step])
+    axes.tick_params(axis="x", length=0, rotation=90 if longest * len(names[::step]) > 110 else 0)
+    axes.set_xlim(-0.6, len(names) - 0.4)
