@@ -1,10 +1,13 @@
-"""Files of a folder that are written in turns, such as one for each unit."""
+"""Files that may be compressed, and folders of files that are written in turns."""
 
+import gzip
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +15,17 @@ from numpy.typing import NDArray
 GZIP = 31
 """zlib's window bits that make it write gzip's header, without a time or a name."""
 LEVEL = 1
+
+
+@contextmanager
+def new_file(out: Path, is_packed: bool) -> Iterator[IO[bytes]]:
+    """Write a file, compressed or not; the same bytes whenever and under what name it is made."""
+    with open(out, "wb") as plain:
+        if is_packed:
+            with gzip.GzipFile("", "wb", LEVEL, plain, mtime=0) as packed:
+                yield cast(IO[bytes], packed)
+        else:
+            yield plain
 
 
 class Folder:
@@ -60,9 +74,9 @@ def file_names(names: Sequence[str], suffix: str) -> list[str]:
     ['pe1.din', '1.din', 'pe3.din']
     """
     suits = [re.fullmatch(r"[A-Za-z_][\w-]{0,99}", name, re.ASCII) for name in names]
-    folded = [name.casefold() for name in names]
+    times = Counter(name.casefold() for name in names)
     return [
-        f"{name if suits[i] and folded.count(folded[i]) == 1 else i}{suffix}"
+        f"{name if suits[i] and times[name.casefold()] == 1 else i}{suffix}"
         for i, name in enumerate(names)
     ]
 

@@ -5,17 +5,16 @@ a ``PacketHeader``, which names the units, and a ``Packet`` for each access, who
 unit. Files are compressed where the name ends in ``.gz``.
 """
 
-import gzip
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..reader import Trace
 from .exporter import Exporter, Options, Progress, Report
-from .folder import LEVEL, Folder, file_names, sorted_by
+from .folder import Folder, file_names, new_file, sorted_by
 from .records import Records
 from .varints import MOST_BYTES, put_packets
 
@@ -56,8 +55,7 @@ def _write_file(
 ) -> list[dict[str, Any]]:
     names = records.trace.units
     used = sorted({names.index(region["unit"]) for region in records.regions})
-    file: IO[bytes]
-    with gzip.GzipFile(out, "wb", LEVEL, mtime=0) if is_packed else open(out, "wb") as file:
+    with new_file(out, is_packed) as file:
         file.write(MAGIC + header((unit, names[unit]) for unit in used))
         for block in records.blocks(progress):
             file.write(packets(block).data)

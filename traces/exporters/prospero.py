@@ -5,9 +5,8 @@ never ends. Of an access Prospero makes no more than a line of its cache; so acc
 A file whose name ends in ``.gz`` is compressed.
 """
 
-import gzip
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import TraceError
 from ..reader import Trace
 from .exporter import Exporter, Options, Progress, Report
+from .folder import new_file
 from .lines import Template
 from .records import Records
 
@@ -24,7 +24,6 @@ RECORD = np.dtype([("cycle", "<u8"), ("op", "S1"), ("address", "<u8"), ("size", 
 LINE_BYTES = 64
 """Of Prospero's cache, unless it is told another."""
 LETTERS = np.array([b"R", b"W"])
-GZIP_LEVEL = 1
 
 
 def write_prospero(trace: Trace, out: Path, options: Options, progress: Progress) -> Report:
@@ -33,11 +32,11 @@ def write_prospero(trace: Trace, out: Path, options: Options, progress: Progress
     form, is_packed = options.form or FORMS[0], out.suffix == ".gz"
     if is_packed and form == "text":
         raise TraceError(
-            f"{out}: Prospero reads packed files of form binary only; add --form binary"
+            "--form: Prospero reads compressed files of form binary only; add --form binary, or "
+            "choose a name that does not end in .gz"
         )
     longest = 0
-    file: IO[bytes]
-    with gzip.GzipFile(out, "wb", GZIP_LEVEL, mtime=0) if is_packed else open(out, "wb") as file:
+    with new_file(out, is_packed) as file:
         for block in records.blocks(progress):
             longest = max(longest, int(block["size"].max()))
             file.write((LINE.lines(block) if form == "text" else _packed(block)).data)
@@ -47,6 +46,7 @@ def write_prospero(trace: Trace, out: Path, options: Options, progress: Progress
     facts = records.facts() | {
         "form": form,
         "record": "cycle op address size" if form == "text" else str(RECORD.descr),
+        "reader": reader,
         "cache_line_bytes": line_bytes,
         "consumer_command": "sst CONFIG.py, where prospero.prosperoCPU has "
         f"{told}, cache_line_size={line_bytes}",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import TraceError
 from ..reader import Trace
 from ..schema import ACCESS, NETWORK_MEMORIES
-from ..selection import numbers
+from ..selection import Selection, numbers
 from .cut import MOST_PER, cut
 from .exporter import Options, Progress
 
@@ -113,15 +113,19 @@ class Records:
         self._check_burst()
         self.selection = options.selection
         self.note = ""
-        self._counted = self._count()
+        self._counted = self._count(self.selection)
+        placed = Selection(unit=self.selection.unit, memory=self.selection.memory)
         if self.selection.memory is None:
-            self.selection = replace(self.selection, memory=self._memories(memories))
-            self._counted = self._count()
+            chosen = self._memories(memories)
+            self.selection = replace(self.selection, memory=chosen)
+            self._counted = self._count(self.selection)
+            placed = replace(placed, memory=chosen if memories else None)
+        self.segments = self._segments(self.selection)
         if not len(self._counted):
             raise TraceError(
                 f"{trace.path}: holds no accesses in the selection; see firemesh trace stats"
             )
-        self.base, self.regions = self._places()
+        self.base, self.regions = self._places(self._count(placed))
         self.zero = self._zero() if options.relative else 0
         self.hz, self._times, self._per = self._clock(hz)
         self.selected, self.written = Tally(), Tally()
@@ -164,18 +168,20 @@ class Records:
                 "export packets, see firemesh trace formats"
             )
 
-    def _count(self) -> NDArray[Any]:
-        """Return the engine's counts of the selection, whole segments where it has a window."""
-        trace, wanted, counters = self.trace, self.selection, self.trace.table("counters")
-        segments = trace._segment_numbers(
-            wanted.frame, numbers(trace.layers, wanted.layer, "layer")
-        )
+    def _segments(self, wanted: Selection) -> Ints:
+        """Return the numbers of the segments of a selection."""
+        layers = numbers(self.trace.layers, wanted.layer, "layer")
+        segments = self.trace._segment_numbers(wanted.frame, layers)
         if wanted.cycles is not None:
-            of = trace.segments[segments]
+            of = self.trace.segments[segments]
             low, high = wanted.cycles
             segments = segments[(of["cycle1"] > low) & (of["cycle0"] < high)]
-        self.segments: Ints = segments
-        keep = np.isin(counters["segment"], segments) & (counters["count"] > 0)
+        return segments
+
+    def _count(self, wanted: Selection) -> NDArray[Any]:
+        """Return the engine's counts of a selection, whole segments where it has a window."""
+        trace, counters = self.trace, self.trace.table("counters")
+        keep = np.isin(counters["segment"], self._segments(wanted)) & (counters["count"] > 0)
         for name in ("unit", "memory", "op"):
             names = getattr(trace, {"memory": "memories"}.get(name, f"{name}s"))
             chosen = numbers(names, getattr(wanted, name), name)
@@ -199,14 +205,20 @@ class Records:
         first = int(self.trace.segments["cycle0"][self.segments[0]])
         return first if self.selection.cycles is None else max(first, self.selection.cycles[0])
 
-    def _places(self) -> tuple[NDArray[np.uint64], list[dict[str, Any]]]:
-        """Return where memories begin in the file's addresses, also as JSON has it."""
+    def _places(self, counted: NDArray[Any]) -> tuple[NDArray[np.uint64], list[dict[str, Any]]]:
+        """Return where memories begin in the file's addresses, also as JSON has it.
+
+        Parameters
+        ----------
+        counted : structured array
+            Counts of all layers, frames and cycles, so that files of parts have the same places.
+        """
         trace, at, regions = self.trace, 0, []
         step = max(PAGE, self.burst)  # a burst is of one memory
         base = np.zeros((len(trace.memories), len(trace.units)), np.uint64)
-        for memory in np.unique(self._counted["memory"]).tolist():
+        for memory in np.unique(counted["memory"]).tolist():
             size = int(trace.table("memories")["bytes"][memory]) or UNKNOWN_BYTES
-            mine = self._counted["unit"][self._counted["memory"] == memory]
+            mine = counted["unit"][counted["memory"] == memory]
             for unit in np.unique(mine).tolist():
                 base[memory, unit] = at
                 names = {"memory": trace.memories[memory], "unit": trace.units[unit]}
