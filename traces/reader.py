@@ -26,7 +26,7 @@ from .schema import (
     PACKET_SHIFT,
     Walk,
 )
-from .selection import Wanted, number_of, numbers
+from .selection import Selection, Wanted, number_of, numbers
 from .shapes import Shapes, shapes_of
 from .totals import energy, totals
 from .values import WORD_BYTES, psum_blocks
@@ -306,6 +306,52 @@ class Trace(TraceFile):
         if sum(member.total for member in found) > most:
             raise DamageError(f"segment {number} holds more accesses than were counted")
         return found
+
+    # ---- tables for data people
+
+    def to_dataframe(self, **selection: Any) -> Any:
+        """Return accesses as a pandas DataFrame, names as categoricals.
+
+        Parameters
+        ----------
+        **selection
+            ``layer``, ``unit``, ``memory``, ``op``, ``frame``, ``cycles``: see `accesses`.
+
+        Raises
+        ------
+        TraceError
+            When there are more than `firemesh.traces.dataframe.MOST_ROWS`, or pandas is missing.
+        """
+        from .dataframe import dataframe
+
+        return dataframe(self, Selection(**selection))
+
+    def to_parquet(
+        self, path: str | Path, progress: Any = None, force: bool = False, **selection: Any
+    ) -> int:
+        """Write accesses to a Parquet file, a row group a layer or more; return how many.
+
+        Parameters
+        ----------
+        path : str or Path
+            Beside it comes ``PATH.meta.json``, the facts.
+        progress : callable, optional
+            Called with what is done and what there is in all.
+        force : bool
+            Replace what is there.
+        **selection
+            ``layer``, ``unit``, ``memory``, ``op``, ``frame``, ``cycles``: see `accesses`.
+
+        Raises
+        ------
+        TraceError
+            When nothing is selected, the file exists, or pyarrow is missing.
+        """
+        from .exporters.export import export
+        from .exporters.exporter import Options
+
+        options = Options(Selection(**selection))
+        return export(self, "parquet", path, options, force, progress).counts["rows"]
 
     # ---- packets
 

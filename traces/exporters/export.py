@@ -19,6 +19,7 @@ from .gem5 import GEM5
 from .netrace import NETRACE
 from .noxim import NOXIM
 from .packets import TEXT
+from .parquet import PARQUET
 from .prospero import PROSPERO
 from .ramulator1 import RAMULATOR1
 from .ramulator2 import RAMULATOR2
@@ -29,6 +30,7 @@ EXPORTERS: dict[str, Exporter] = {
     "dramsim3": DRAMSIM3,
     "dramsys": DRAMSYS,
     "gem5": GEM5,
+    "parquet": PARQUET,
     "prospero": PROSPERO,
     "ramulator1": RAMULATOR1,
     "ramulator2": RAMULATOR2,
