@@ -258,7 +258,8 @@ def test_names_of_files_are_safe_and_differ():
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30))
 def test_rows_of_a_key_keep_their_order(keys):
-    rows, keys = np.arange(len(keys)), np.array(keys, np.uint16)
+    rows, keys = np.zeros(len(keys), ACCESS), np.array(keys, np.uint16)
+    rows["cycle"], rows["op"] = np.arange(len(keys)), keys
     found = dict(sorted_by(rows, keys))
     assert list(found) == sorted(set(keys.tolist()))
     for key, mine in found.items():

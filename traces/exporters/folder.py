@@ -12,9 +12,12 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..schema import ACCESS
+
 GZIP = 31
 """zlib's window bits that make it write gzip's header, without a time or a name."""
 LEVEL = 1
+WORDS = ACCESS.itemsize // 8
 
 
 @contextmanager
@@ -86,12 +89,14 @@ def sorted_by(block: NDArray[Any], key: NDArray[Any]) -> Iterator[tuple[int, NDA
 
     Parameters
     ----------
-    block : array[n]
+    block : structured array[n]
+        Of dtype `firemesh.traces.schema.ACCESS`.
     key : uint[n]
         Of 16 bits at most it is sorted fastest.
     """
     order = np.argsort(key, kind="stable")
-    rows, keys = block[order], key[order]
+    words = block.view(np.uint64).reshape(-1, WORDS)  # rows of plain numbers move faster
+    rows, keys = words.take(order, axis=0).view(ACCESS)[:, 0], key[order]
     edges = np.concatenate([[0], np.flatnonzero(np.diff(keys)) + 1, [len(keys)]])
     for first, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         if first < end:
