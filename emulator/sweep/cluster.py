@@ -1,5 +1,6 @@
 """Points on workers of dask.distributed: of a cluster of one's own, or of one that is there."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -99,7 +100,8 @@ def own_cluster(workers: int) -> Iterator[Connected]:
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
-                dashboard_address=None,
+                dashboard_address=":0",
+                scheduler_kwargs={"dashboard": False},
                 memory_limit=MEMORY_LIMIT // workers,
                 local_directory=scratch,
                 preload=[f"{__package__}.worker"],
@@ -116,7 +118,7 @@ def own_cluster(workers: int) -> Iterator[Connected]:
 
 @contextmanager
 def cluster_at(address: str) -> Iterator[Connected]:
-    """Connect to a scheduler whose workers have this firemesh, for the block.
+    """Connect to a scheduler that has this firemesh, as its workers have, for the block.
 
     Parameters
     ----------
@@ -125,12 +127,14 @@ def cluster_at(address: str) -> Iterator[Connected]:
     Raises
     ------
     MachineError
-        When none answers, or a worker has another firemesh or none.
+        When none answers, or it or a worker has another firemesh or none.
     """
     from distributed import Client
 
     with quiet():
+        # a Client that cannot connect would tell so once more when it is collected
         try:
+            asyncio.run(_call(address))
             client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except Exception as error:  # of comms, names, numbers and versions: no base of their own
             raise MachineError(
@@ -138,8 +142,21 @@ def cluster_at(address: str) -> Iterator[Connected]:
                 "the address that `dask scheduler` prints, such as tcp://127.0.0.1:8786"
             ) from None
         with client:
-            _check_workers(client, address)
+            _check_code(client, address)
             yield client
+
+
+async def _call(address: str) -> None:
+    """Ask a scheduler who it is."""
+    from distributed.core import rpc
+
+    async def ask() -> object:
+        async with rpc(address, timeout=CONNECT_SECONDS) as other:
+            return await other.identity()
+
+    found = await asyncio.wait_for(ask(), 2 * CONNECT_SECONDS)
+    if not isinstance(found, dict) or found.get("type") != "Scheduler":
+        raise MachineError("what answers is no scheduler")
 
 
 def _words(error: BaseException) -> str:
@@ -151,15 +168,22 @@ def about() -> tuple[str, str]:
     return __version__, code_digest()
 
 
-def _check_workers(client: Connected, address: str) -> None:
-    found = client.run(about, on_error="return")
-    for worker, known in found.items():
+def _check_code(client: Connected, address: str) -> None:
+    """Refuse a cluster with other code, whose results would not be the points'."""
+    found: dict[str, Any] = {}
+    try:
+        found["the scheduler"] = client.run_on_scheduler(about)
+    except Exception as error:  # whatever the import of another firemesh, or of none, raises
+        found["the scheduler"] = error
+    workers = client.run(about, on_error="return") if found["the scheduler"] == about() else {}
+    found |= {f"worker {worker}": known for worker, known in workers.items()}
+    for where, known in found.items():
         if known == about():
             continue
         what = "no firemesh that runs" if isinstance(known, BaseException) else "another firemesh"
         raise MachineError(
-            f"--scheduler {address}: worker {worker} has {what}; install firemesh {__version__} "
-            "there, with the same code as here"
+            f"--scheduler {address}: {where} has {what}; install firemesh {__version__} there, "
+            "with the same code as here"
         )
 
 

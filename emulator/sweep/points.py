@@ -264,11 +264,12 @@ def _stored(study: StudyFile, entry: NetworkEntry, folder: Path) -> Point:
     known = ZOO.get(entry.network)
     path = None if entry.input is None else _placed(entry.input, folder, True)
     network = entry.network if known else _placed(entry.network, folder, True)
+    files = _read(None if known else network, path)
     if not known and path is None:
         raise ModelError(f"input: {entry.network} brings no images; name a .npy or .npz file")
     frames = entry.frames if entry.frames is not None else study.frames
     asked = Asked(entry.network, entry.layers, entry.input, frames)
-    return Point(asked, None, network, path, _read(None if known else network, path))
+    return Point(asked, None, network, path, files)
 
 
 def _placed(name: str, folder: Path, is_path: bool | None = None) -> str:
@@ -295,8 +296,8 @@ def file_digest(path: str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelError(
-            f"{path}: cannot be read ({error.strerror}); known networks: {', '.join(ZOO)}; or "
-            "name a file"
+            f"{path}: cannot be read ({error.strerror}); name a file, or one of the networks "
+            f"{', '.join(ZOO)}"
         ) from None
 
 

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 POINTS, RESULTS = "points", "results.parquet"
 STATUS, IDENTITY = b"firemesh.status", b"firemesh.identity"
 
+SMALL: dict[str, Any] = {
+    "use_dictionary": False,
+    "write_statistics": False,
+    "store_schema": False,
+}
+"""What a file of a few rows does without: a third of its size."""
+
 
 class Store:
     """A sweep's folder.
@@ -68,9 +75,8 @@ class Store:
         """Write a point's rows, whole or not at all."""
         import pyarrow as pa
 
-        about = {STATUS: outcome.status, IDENTITY: point.identity}
-        rows = pa.Table.from_pylist(outcome.rows, schema().with_metadata(about))
-        self._write(rows, self.path(point.digest))
+        about = {STATUS: outcome.status.encode(), IDENTITY: point.identity.encode()}
+        self._write(pa.Table.from_pylist(outcome.rows, schema()), self.path(point.digest), about)
 
     def collect(self, points: Sequence["Point"]) -> Any:
         """Write the rows of those points that have some into one file, and return them.
@@ -91,7 +97,7 @@ class Store:
         # a file that was read by name alone, so that folders do not become columns
         parts = [pq.ParquetFile(path).read().replace_schema_metadata() for path in known]
         rows = pa.concat_tables(parts) if parts else schema().empty_table()
-        self._write(rows.select(list(COLUMNS)), self.folder / RESULTS)
+        self._write(rows.select(list(COLUMNS)), self.folder / RESULTS, {})
         return rows
 
     def others(self, points: Sequence["Point"]) -> int:
@@ -100,13 +106,15 @@ class Store:
         names = {path.name for path in (self.folder / POINTS).glob("[!.]*.parquet")}
         return len(names - own)
 
-    def _write(self, rows: Any, path: Path) -> None:
+    def _write(self, rows: Any, path: Path, about: Mapping[bytes, bytes]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         part = self.folder / f".{path.name}.{os.getpid()}.part"
         try:
-            pq.write_table(rows, part)
+            with pq.ParquetWriter(part, rows.schema, **SMALL) as writer:
+                writer.add_key_value_metadata(about)
+                writer.write_table(rows)
             part.replace(path)
         except pa.ArrowException as error:
             raise OSError(getattr(error, "errno", None) or 5, str(error), str(path)) from None

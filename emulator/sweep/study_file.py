@@ -183,8 +183,7 @@ def _sentence(error: ValidationError, where: str) -> str:
     if first["type"] == "value_error":
         told = str(first["ctx"]["error"])
         has_key = re.match(r"[a-z_.]+: ", told) is not None
-        joint = ("." if has_key else ": ") if keys else ": "
-        return f"{place}{joint if has_key or not keys else ' '}{told}"
+        return f"{place}.{told}" if keys and has_key else f"{place}: {told}"
     if first["type"] in ("model_type", "dict_type"):
         return f"{place}: must be a mapping of fields, got {given!r:.80}"
     rule = first["msg"].replace("Input should be", "must be")

@@ -25,7 +25,10 @@ def rows_of(architecture: Architecture, name: str) -> WeightRows:
     MachineError
         When it is no such machine, or the network has branches.
     """
-    found = machine(name)
+    try:
+        found = machine(name)
+    except MachineError as error:
+        raise MachineError(f"rows_of: {error}") from None
     if not isinstance(found, HybridMachine):
         raise MachineError(
             f"rows_of: must be a machine of both modes, such as hybrid-256, got {found.name}"
