@@ -28,6 +28,16 @@ SELECTING: dict[str, Any] = {
 }
 OPTIONS: dict[str, tuple[Any, Any]] = {
     "bins": (Annotated[int, typer.Option(metavar="N", help="Of time, at most.")], 100),
+    "by": (
+        Annotated[str, typer.Option(metavar="component|layer", help="What rows are of.")],
+        "component",
+    ),
+    "of": (
+        Annotated[
+            str, typer.Option(metavar="busy|executed|accesses|bytes", help="What is compared.")
+        ],
+        "busy",
+    ),
 }
 """An analysis' own option -> what typer takes it for, and its default."""
 Out = Annotated[
@@ -142,9 +152,7 @@ def print_table(rows: "NDArray[Any]") -> None:
 
 def _parts(cells: dict[str, list[str]], texts: set[str], width: int) -> list[list[str]]:
     """Return which columns are printed beside each other."""
-    least = {
-        name: max(map(len, [*name.split("_"), *column])) + GAP for name, column in cells.items()
-    }
+    least = {name: _width(name, column) + GAP for name, column in cells.items()}
     names = list(cells)
     n_keys = next((i for i, name in enumerate(names) if name not in texts), len(names))
     keys, parts = names[:n_keys], [names[:n_keys]]
@@ -156,13 +164,21 @@ def _parts(cells: dict[str, list[str]], texts: set[str], width: int) -> list[lis
     return parts
 
 
+def _width(name: str, column: Sequence[str]) -> int:
+    """Return how wide a column is at least: its name may be broken at blanks, its cells not."""
+    return max(map(len, [*name.split("_"), *column]))
+
+
 def _table(cells: dict[str, list[str]], texts: Sequence[str]) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="")
-    for name in cells:
+    for name, column in cells.items():
         justify: Any = "left" if name in texts else "right"
-        table.add_column(name.replace("_", " "), justify=justify, vertical="bottom")
+        least = _width(name, column)
+        table.add_column(
+            name.replace("_", " "), justify=justify, vertical="bottom", min_width=least
+        )
     for row in zip(*cells.values(), strict=True):
         table.add_row(*row)
     return table

@@ -42,6 +42,17 @@ ANALYSES = {
         options=("bins",),
         size=(8, 7),
     ),
+    "balance": Analysis(
+        "Tell how evenly the PEs share the work of each layer.",
+        options=("of",),
+        size=(9, 5),
+    ),
+    "energy": Analysis(
+        "Tell the energy of each component or layer, and power over time.",
+        heeds=("layer", "unit", "frame", "cycles"),
+        options=("bins", "by"),
+        size=(9, 6),
+    ),
     "fifo": Analysis(
         "Tell how many messages wait in the event FIFO of each PE over time.",
         heeds=("layer", "unit", "frame", "cycles"),

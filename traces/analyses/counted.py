@@ -75,6 +75,12 @@ def slots_of(trace: Trace, selection: Selection, part: Window) -> tuple[Array, F
     return rows, rows["count"] * inside[rows["segment"]]
 
 
+def counts(amount: Floats) -> Ints | Floats:
+    """Return amounts as whole numbers where all are."""
+    rounded = np.rint(amount)
+    return rounded.astype(np.int64) if np.array_equal(rounded, amount) else amount
+
+
 def n_cut(trace: Trace, part: Window) -> int:
     """Return how many segments a window cuts."""
     inside = parts_inside(trace, part)

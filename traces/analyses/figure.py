@@ -39,7 +39,8 @@ CAUSES: dict[str, tuple[str, str]] = {
 """Colour and hatching of a cause of slots, by its name; causes of one kind have one colour."""
 CHARACTER, LINE = 0.065, 0.13
 """Inches of a small letter, and of a line of them."""
-MOST_NAMES = 32
+MOST_NAMES, MOST_LETTERS, ROW_LETTERS = 32, 19, 85
+"""Names below an axis, letters of a name, and of names beside each other, at most."""
 SMALL = 7
 """Points of small letters."""
 
@@ -47,6 +48,11 @@ SMALL = 7
 def look_of(number: int) -> tuple[str, str]:
     """Return colour and hatching of the nth part of a stack."""
     return COLOURS[number % len(COLOURS)], HATCHES[number // len(COLOURS) % len(HATCHES)]
+
+
+def part_look(colour: str, hatch: str) -> dict[str, Any]:
+    """Return what matplotlib draws a part of a stack with."""
+    return {"facecolor": colour, "hatch": hatch, "edgecolor": "#444444" if hatch else colour}
 
 
 def mark_layers(axes: "Axes", found: Finding, with_names: bool = True) -> None:
@@ -74,7 +80,7 @@ def mark_layers(axes: "Axes", found: Finding, with_names: bool = True) -> None:
             axes.axvline(begin, color="#BBBBBB", linewidth=0.6, zorder=0.5)
         if not with_names:
             continue
-        name, inches = span["layer"], room * (end - begin) / (high - low)
+        name, inches = short(span["layer"]), room * (end - begin) / (high - low)
         is_flat = inches > CHARACTER * len(name)
         middle, half = (begin + end) / 2, 0.5 * LINE * (high - low) / room
         if is_flat or middle - half >= free:
@@ -93,17 +99,23 @@ def end_of(found: Finding) -> int:
     return end
 
 
+def short(name: str) -> str:
+    """Return a name with its middle left out where it is too long for a figure."""
+    half = (MOST_LETTERS - 1) // 2
+    return name if len(name) <= MOST_LETTERS else f"{name[:half]}…{name[-half:]}"
+
+
 def time_axis(axes: "Axes") -> None:
     """Label an axis of cycles."""
     axes.set_xlabel("cycle")
     short_numbers(axes.xaxis)
 
 
-def short_numbers(axis: Any) -> None:
-    """Write the numbers of an axis short: 2 M for 2,000,000."""
+def short_numbers(axis: Any, unit: str = "") -> None:
+    """Write the numbers of an axis short: 2 M for 2,000,000, and the unit behind them."""
     from matplotlib.ticker import EngFormatter
 
-    axis.set_major_formatter(EngFormatter(sep=" "))
+    axis.set_major_formatter(EngFormatter(unit, sep=" "))
 
 
 def title(figure: Any, text: str) -> None:
@@ -120,7 +132,8 @@ def name_units(axes: "Axes", names: Any) -> None:
     names : array of str
     """
     step = -(-len(names) // MOST_NAMES)
-    longest = max(map(len, names), default=0)
-    axes.set_xticks(range(0, len(names), step), names[::step])
-    axes.tick_params(axis="x", length=0, rotation=90 if longest * len(names[::step]) > 110 else 0)
+    shown = [short(name) for name in names[::step]]
+    is_upright = max(map(len, shown), default=0) * len(shown) > ROW_LETTERS
+    axes.set_xticks(range(0, len(names), step), shown)
+    axes.tick_params(axis="x", length=0, rotation=90 if is_upright else 0)
     axes.set_xlim(-0.6, len(names) - 0.4)

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from ..kernel import kernel
 from ..reader import Trace
 from ..selection import ALL, Selection, numbers
-from .counted import note_of_cut, pes_of, slots_of
-from .figure import CAUSES, MOST_NAMES, end_of, mark_layers, name_units, time_axis, title
+from .counted import counts, note_of_cut, pes_of, slots_of
+from .figure import CAUSES, MOST_NAMES, end_of, mark_layers, name_units, part_look, time_axis, title
 from .finding import Finding, Progress, about, silent, table
 from .window import Bins, Floats, Ints, Window, bins_of, spread, window, words
 
@@ -120,13 +120,12 @@ def _finding(
     multipliers: int,
 ) -> Finding:
     slots, busy = by_unit.sum(axis=1), active.sum(axis=1) * multipliers
-    is_whole = "cut" not in facts
     shares = {name: by_unit[:, i] / slots for i, name in enumerate(causes)}
     rows = table(
-        unit=np.array(trace.units)[units], slots=slots.astype(np.int64) if is_whole else slots,
+        unit=np.array(trace.units)[units], slots=counts(slots),
         active=busy / slots, **shares,
     )  # fmt: skip
-    facts |= {"slots": int(slots.sum()) if is_whole else float(slots.sum())}
+    facts |= {"slots": counts(slots.sum()).item()}
     facts |= {"active": float(busy.sum() / slots.sum())}
     facts |= {name: float(by_unit[:, i].sum() / slots.sum()) for i, name in enumerate(causes[:1])}
     there = over_time.sum(axis=1)
@@ -149,11 +148,7 @@ def draw(found: Finding, figure: "Figure") -> None:
     thick = 0.8 if len(rows) <= MOST_NAMES else 1.0
     for cause in causes:
         colour, hatch = CAUSES.get(cause, ("#DDDDDD", "**"))
-        look: Any = {
-            "facecolor": colour,
-            "hatch": hatch,
-            "edgecolor": "#444444" if hatch else colour,
-        }
+        look = part_look(colour, hatch)
         high = low + 100 * np.nan_to_num(series[cause])
         over.stairs(high, edges, baseline=low, fill=True, linewidth=0, label=cause, **look)
         bars.bar(at, 100 * rows[cause], thick, base, linewidth=0, **look)
