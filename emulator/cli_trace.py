@@ -1,13 +1,15 @@
 """The command line's ``firemesh trace``."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from .cli_trace_analyses import add_analyses
+from .cli_trace_diff import diff
 from .cli_trace_export import export, formats
 from .cli_trace_options import AsJson, File
+from .cli_trace_stats import stats
 from .console import console, group, progress
 
 if TYPE_CHECKING:
@@ -16,8 +18,10 @@ if TYPE_CHECKING:
 PROBLEMS = 1
 
 traces = group("Traces: what they hold, whether they are sound, what they tell, other formats.")
+traces.command("diff")(diff)
 traces.command("export")(export)
 traces.command("formats")(formats)
+traces.command("stats")(stats)
 add_analyses(traces)
 
 
@@ -115,54 +119,3 @@ def verify(path: File, as_json: AsJson = False) -> None:
     typer.echo(f"ok: {what}")
     if not complete:
         typer.echo(f"unfinished: reaches into frame {begun} of {frames}; --resume goes on")
-
-
-@traces.command("stats")
-def stats(
-    path: File,
-    by: Annotated[
-        str,
-        typer.Option(metavar="FIELDS", help="Of frame, layer, unit, memory, op; with commas."),
-    ] = "layer,memory,op",
-    what: Annotated[
-        str, typer.Option(metavar="accesses|slots|flits|stalls", help="What to add up.")
-    ] = "accesses",
-    as_json: AsJson = False,
-) -> None:
-    """Print totals: accesses and bytes, slots by cause, flits over links, or stalls in routers."""
-    from ..traces.errors import TraceError
-    from ..traces.reader import open_trace
-
-    defaults = {
-        "slots": ("layer", "cause"),
-        "flits": ("layer", "link"),
-        "stalls": ("layer", "wait"),
-    }
-    fields = tuple(field.strip() for field in by.split(","))
-    if what in defaults and by == "layer,memory,op":
-        fields = defaults[what]
-    with open_trace(path) as trace:
-        tables = {
-            "accesses": trace.counters,
-            "slots": trace.slots,
-            "flits": trace.flits,
-            "stalls": trace.vc_stalls,
-        }
-        if what not in tables:
-            raise TraceError(f"--what: must be one of {', '.join(tables)}, got {what}")
-        rows = tables[what](by=fields)
-    names = rows.dtype.names or ()
-    if as_json:
-        records = [dict(zip(names, row.item(), strict=True)) for row in rows]
-        typer.echo(json.dumps(records, indent=1))
-        return
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="")
-    for name in names:
-        table.add_column(name, justify="left" if rows.dtype[name].kind == "U" else "right")
-    for row in rows:
-        cells = row.item()
-        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells))
-    with console() as page:
-        page.print(table)

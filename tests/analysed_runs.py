@@ -10,10 +10,12 @@ CHANGES = {
     "lanes": {"pe__fire_lanes": 3},
 }
 """Fields of mnf-22nm that are changed."""
+FRAMES = {"frames": (0, 1), "others": (0, 2), "twice": (0, 0)}
+"""Images of digits; the first one alone by default."""
 
 
 def runs(tmp_path_factory):
-    """Return name -> path of a trace of one frame of digits, each made once; two of ``frames``."""
+    """Return name -> path of a trace of digits, each made once."""
     folder, made = tmp_path_factory.mktemp("runs"), {}
 
     def find(name):
@@ -23,7 +25,7 @@ def runs(tmp_path_factory):
             machine = firemesh.machine(MODES[mode])
             if name in CHANGES:
                 machine = machine.replace(**CHANGES[name])
-            images = firemesh.images("digits", 2 if name == "frames" else 1)[0]
+            images = firemesh.images("digits", 3)[0][list(FRAMES.get(name, (0,)))]
             firemesh.run("digits", images, machine, mode=mode, trace=made[name])
         return made[name]
 

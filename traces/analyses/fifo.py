@@ -48,7 +48,7 @@ class Queues(NamedTuple):
 
 @kernel
 def hold(
-    unit: int, end: int, size: int, low: int, high: int, width: int, held: Array, since: Array,
+    unit: Any, end: Any, size: int, low: int, high: int, width: int, held: Array, since: Array,
     total: Array, area: Array, peak: Array,
 ) -> None:  # fmt: skip
     """Count the cycles before ``end`` in which a queue held what it holds.
