@@ -19,7 +19,9 @@ FIELDS = {
 """Columns of each table by which it can be added up, and the names of their values."""
 
 
-def totals(file: TraceFile, table: str, by: Sequence[str]) -> NDArray[Any]:
+def totals(
+    file: TraceFile, table: str, by: Sequence[str], rows: NDArray[Any] | None = None
+) -> NDArray[Any]:
     """Add up a table of counts by frame, layer and columns of its own.
 
     Parameters
@@ -27,13 +29,16 @@ def totals(file: TraceFile, table: str, by: Sequence[str]) -> NDArray[Any]:
     file : TraceFile
     table : {"counters", "slots", "flits", "vc_stalls"}
     by : sequence of str
+    rows : structured array, optional
+        Some rows of the table, or such as it could have; None for all of it.
 
     Returns
     -------
     structured array
         The fields of ``by``, ``count`` and, of counters, ``bytes``.
     """
-    rows, segments, fields = file.table(table), file.segments, FIELDS[table]
+    segments, fields = file.segments, FIELDS[table]
+    rows = file.table(table) if rows is None else rows
     unknown = [name for name in by if name not in fields and name not in ("frame", "layer")]
     if unknown or len(set(by)) != len(by):
         known = ", ".join(["frame", "layer", *fields])

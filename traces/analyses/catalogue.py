@@ -59,6 +59,11 @@ ANALYSES = {
         options=("bins",),
         size=(8, 5),
     ),
+    "links": Analysis(
+        "Tell how many flits each link of the network carries, and map them.",
+        heeds=("layer", "unit", "frame"),
+        size=(6, 5),
+    ),
     "utilization": Analysis(
         "Tell what the multipliers of each PE do, and what their slots are lost to, over time.",
         heeds=("layer", "unit", "frame", "cycles"),
