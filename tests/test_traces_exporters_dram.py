@@ -160,6 +160,6 @@ def test_files_of_dinero_without_accesses_are_not_told(tmp_path):
 
 
 def test_a_cache_is_no_larger_than_its_memory_or_a_line():
-    assert [cache_bytes(n) for n in (1, 64, 127, 128, 5000, 2**20, 2**20 - 1)] == [
-        64, 64, 64, 128, 4096, 2**20, 2**19,
+    assert [cache_bytes(n) for n in (0, 1, 64, 127, 128, 5000, 2**20, 2**20 - 1)] == [
+        None, 64, 64, 64, 128, 4096, 2**20, 2**19,
     ]  # fmt: skip

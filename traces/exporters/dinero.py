@@ -36,9 +36,10 @@ def write_dinero(trace: Trace, out: Path, options: Options, progress: Progress) 
                 writes = np.count_nonzero(mine["op"])
                 count[i] += len(mine) - writes, writes
                 folder.append(names[i], LINE.lines(mine).data)
+    sizes = dict(zip(trace.memories, trace.table("memories")["bytes"].tolist(), strict=True))
     files = [
         {"file": name, "memory": region["memory"], "unit": region["unit"]}
-        | {"reads": reads, "writes": writes, "cache_bytes": cache_bytes(region["bytes"])}
+        | {"reads": reads, "writes": writes, "cache_bytes": cache_bytes(sizes[region["memory"]])}
         for name, region, (reads, writes) in zip(names, regions, count.tolist(), strict=True)
         if reads or writes  # in a window of cycles some have none
     ]
@@ -51,8 +52,13 @@ def write_dinero(trace: Trace, out: Path, options: Options, progress: Progress) 
     return Report({"records": records.written.count, "files": len(files)}, facts)
 
 
-def cache_bytes(memory_bytes: int) -> int:
-    """Return the size of the largest cache that is no larger than a memory, at least a line."""
+def cache_bytes(memory_bytes: int) -> int | None:
+    """Return the size of the largest cache that is no larger than a memory, at least a line.
+
+    None where the memory has no size, such as a bus.
+    """
+    if not memory_bytes:
+        return None
     return max(LINE_BYTES, 1 << memory_bytes.bit_length() - 1)
 
 
