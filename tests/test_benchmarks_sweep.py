@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from firemesh.emulator.sweep.cluster import own_cluster, run_points
+from firemesh.emulator.sweep.cluster import own_cluster
+from firemesh.emulator.sweep.dispatch import run_points
 from firemesh.emulator.sweep.points import points
 from firemesh.emulator.sweep.study_file import parse_study
 

@@ -16,8 +16,9 @@ import yaml
 from distributed import Client, LocalCluster
 
 from firemesh.emulator.cli import main
-from firemesh.emulator.sweep import cluster, sweep
-from firemesh.emulator.sweep.cluster import cluster_at, own_cluster, quiet, run_points
+from firemesh.emulator.sweep import cluster, dispatch, sweep
+from firemesh.emulator.sweep.cluster import cluster_at, own_cluster, quiet
+from firemesh.emulator.sweep.dispatch import run_points
 from firemesh.emulator.sweep.points import Point, points
 from firemesh.emulator.sweep.store import RESULTS, Store
 from firemesh.emulator.sweep.study_file import parse_study
@@ -248,7 +249,7 @@ def test_a_scheduler_that_ends_is_told_and_what_was_finished_is_kept(capsys, mon
 
 
 def test_a_cluster_without_workers_is_told(monkeypatch):
-    monkeypatch.setattr(cluster, "WORKERLESS_SECONDS", 1)
+    monkeypatch.setattr(dispatch, "WORKERLESS_SECONDS", 1)
     with quiet(), scheduling() as found, cluster_at(found.scheduler_address) as client:
         found.scale(0)
         client.retire_workers()

@@ -2,27 +2,19 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from itertools import islice
-from queue import Empty, Queue
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from ... import __version__
 from ..description import MachineError
 from ..studies.job import code_digest
-from .point_run import OtherCodeError, Outcome, compute, failed
-from .points import Point
 
 DEATHS = 3
 """How often a worker of the own cluster may end in a point before the point has failed."""
 
 CONNECT_SECONDS = 5.0
-WORKERLESS_SECONDS = 60.0
-"""How long a sweep waits for a cluster's workers when there is none."""
-
 ONE_THREAD = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 SETTINGS: Mapping[str, Any] = {
@@ -111,7 +103,7 @@ def own_cluster(workers: int) -> Iterator[Connected]:
             client = stack.enter_context(Client(cluster, set_as_default=False))
         except (OSError, RuntimeError, TimeoutError) as error:
             raise MachineError(
-                f"--workers {workers}: they cannot be started ({_words(error)}); try fewer"
+                f"--workers {workers}: they cannot be started ({words(error)}); try fewer"
             ) from None
         yield client
 
@@ -138,7 +130,7 @@ def cluster_at(address: str) -> Iterator[Connected]:
             client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except Exception as error:  # of comms, names, numbers and versions: no base of their own
             raise MachineError(
-                f"--scheduler {address}: no scheduler can be reached there ({_words(error)}); give "
+                f"--scheduler {address}: no scheduler can be reached there ({words(error)}); give "
                 "the address that `dask scheduler` prints, such as tcp://127.0.0.1:8786"
             ) from None
         with client:
@@ -159,7 +151,8 @@ async def _call(address: str) -> None:
         raise MachineError("what answers is no scheduler")
 
 
-def _words(error: BaseException) -> str:
+def words(error: BaseException) -> str:
+    """Return an error's message on one line, or its name."""
     return " ".join((str(error) or type(error).__name__).split())[:120]
 
 
@@ -185,96 +178,3 @@ def _check_code(client: Connected, address: str) -> None:
             f"--scheduler {address}: {where} has {what}; install firemesh {__version__} there, "
             "with the same code as here"
         )
-
-
-def run_points(
-    client: Connected, points: Sequence[Point], at_once: int | None = None
-) -> Generator[tuple[Point, Outcome], None, None]:
-    """Run points; yield each with its outcome when it is done.
-
-    Parameters
-    ----------
-    client : distributed.Client
-    points : sequence of Point
-    at_once : int, optional
-        How many are given to the scheduler at a time, so that a worker that ends is blamed on the
-        point that it computed alone; by default all.
-
-    Raises
-    ------
-    MachineError
-        When the scheduler or all workers are gone, or a worker has another firemesh.
-    """
-    finished: Queue[Any] = Queue()
-    waiting = iter(points)
-    at_work: dict[str, tuple[Point, Any]] = {}
-    code = code_digest()
-    is_alive = _watch(client)
-    try:
-        while True:
-            room = len(points) if at_once is None else at_once - len(at_work)
-            for point in islice(waiting, room):
-                key = f"firemesh-{point.digest}"
-                future = client.submit(compute, point, code, key=key)
-                at_work[key] = point, future
-                future.add_done_callback(finished.put)
-            if not at_work:
-                return
-            try:
-                future = finished.get(timeout=1)
-            except Empty:
-                is_alive()
-                continue
-            point, _ = at_work.pop(future.key)
-            yield point, _outcome(client, future, point)
-    finally:
-        if at_work and client.status == "running":
-            client.cancel([future for _, future in at_work.values()], force=True)
-
-
-def _watch(client: Connected) -> Callable[[], None]:
-    """Return what raises an error when the scheduler is gone, or workers are for long."""
-    seen = time.monotonic()
-
-    def check_alive() -> None:
-        nonlocal seen
-        if client.status != "running":
-            raise _lost()
-        if client.scheduler_info().get("n_workers", 1):
-            seen = time.monotonic()
-        elif time.monotonic() - seen > WORKERLESS_SECONDS:
-            raise MachineError(
-                f"the cluster has had no worker for {WORKERLESS_SECONDS:g} seconds; start some "
-                "and call the same command again, which goes on with the finished points"
-            )
-
-    return check_alive
-
-
-def _lost() -> MachineError:
-    return MachineError(
-        "the scheduler is gone; finished points are kept, and the same command goes on with them"
-    )
-
-
-def _outcome(client: Connected, future: Any, point: Point) -> Outcome:
-    """Return what became of a point that is done."""
-    from distributed import KilledWorker
-
-    if future.status == "finished":
-        found: Outcome = future.result()
-        return found
-    if future.status != "error" or client.status != "running":
-        raise _lost()
-    error = future.exception()
-    if isinstance(error, KilledWorker):
-        return failed(
-            point,
-            "its workers died while they computed it, perhaps for lack of memory; with --workers 1 "
-            "it has all of it, --retry computes it again",
-        )
-    if isinstance(error, OtherCodeError):
-        raise error
-    raise MachineError(
-        f"a worker cannot compute points ({_words(error)}); install firemesh {__version__} there"
-    )

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache, cached_property
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -15,12 +15,9 @@ from ...models.layers import ModelError
 from ...models.recipe import Recipe
 from ...models.zoo import DATA, ZOO
 from ..description import MachineError
-from ..energy import table
-from ..machine import AnyMachine
-from ..machine import machine as find
-from ..modes import MODES, find_machine, side_of
 from ..studies.job import code_digest
-from .study_file import MachineEntry, NetworkEntry, StudyFile, several
+from .settings import Setting, placed, settings_of
+from .study_file import NetworkEntry, StudyFile
 from .weight_rows import rows_of
 
 SCHEMA_VERSION = 1
@@ -89,32 +86,6 @@ class Point:
         return hashlib.sha256(self.identity.encode()).hexdigest()[:24]
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A machine after changes, in a mode; what its points have in common."""
-
-    machine: AnyMachine
-    changes: str
-    mode: str
-    modes: tuple[tuple[str, str], ...] | None
-
-    @cached_property
-    def yaml(self) -> str:
-        """The machine's description."""
-        return self.machine.to_yaml()
-
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        """What of the machine decides a result: of a hybrid in one mode that side alone."""
-        side = side_of(self.machine, self.mode)
-        about = {"sources", "summary"}
-        return {
-            "machine": side.model_dump(mode="json", exclude=about),
-            "energy": table(side.energy).model_dump(mode="json", exclude=about),
-            "modes": None if self.modes is None else [list(pair) for pair in self.modes],
-        }
-
-
 def points(study: StudyFile, folder: Path, where: str) -> list[Point]:
     """Return all points of a study, each once; those of a network stand together.
 
@@ -132,7 +103,7 @@ def points(study: StudyFile, folder: Path, where: str) -> list[Point]:
         When a network, machine, mode or density cannot be used; with file, key and remedy.
     """
     try:
-        settings = list(_settings(study, folder))
+        settings = list(settings_of(study, folder))
         networks = list(_networks(study, folder))
     except (MachineError, ModelError) as error:
         raise MachineError(f"{where}: {error}") from None
@@ -143,74 +114,6 @@ def points(study: StudyFile, folder: Path, where: str) -> list[Point]:
             one = _at(point, setting, study)
             found.setdefault(one.digest, one)
     return list(found.values())
-
-
-def _settings(study: StudyFile, folder: Path) -> Iterator[Setting]:
-    """Yield the machines after changes, each in each of its modes."""
-    unused = set(study.modes or ())
-    for n, entry in enumerate(study.machines):
-        where = f"machines[{n}]"
-        for machine, changes in _changed(entry, folder, where):
-            wanted = entry.modes if entry.modes is not None else study.modes
-            able = [mode for mode in wanted or (None,) if _runs(machine, mode, folder)]
-            refused = [mode for mode in entry.modes or () if mode not in able]
-            if refused or not able:
-                raise MachineError(
-                    f"{where}: {machine.name} does not run mode "
-                    f"{' or '.join(refused or study.modes or ())}; change modes or machine"
-                )
-            unused -= set(able)
-            for mode in able:
-                name, _, modes = find_machine(_placed_mode(mode, folder), machine)
-                by_layer = tuple(modes.by_layer.items()) if mode and mode not in MODES else None
-                yield Setting(machine, changes, mode or name, by_layer)
-    for mode in sorted(unused):
-        raise MachineError(f"modes: no machine here runs {mode}; leave it out or add a machine")
-
-
-def _placed_mode(mode: str | None, folder: Path) -> str | Path | None:
-    return mode if mode is None or mode in MODES else folder / mode
-
-
-def _runs(machine: AnyMachine, mode: str | None, folder: Path) -> bool:
-    """Tell whether a machine runs a mode; a mode that is none is an error."""
-    placed = _placed_mode(mode, folder)
-    find_machine(placed, None)
-    try:
-        find_machine(placed, machine)
-    except MachineError:
-        return False
-    return True
-
-
-def _changed(entry: MachineEntry, folder: Path, where: str) -> Iterator[tuple[AnyMachine, str]]:
-    """Yield a machine with each combination of what is set, and that as JSON."""
-    try:
-        base = find(_placed(entry.machine, folder, entry.machine.endswith((".yaml", ".yml"))))
-    except MachineError as error:
-        raise MachineError(f"{where}.machine: {error}") from None
-    values = [several(value) for value in entry.set.values()]
-    for chosen in product(*values):
-        changes = dict(zip(entry.set, chosen, strict=True))
-        fields = {field.replace(".", "__"): value for field, value in changes.items()}
-        try:
-            machine = base.replace(**fields)
-            table(machine.energy)
-        except MachineError as error:
-            hint = _hint(base, changes)
-            raise MachineError(f"{where}.set: {error}{hint}") from None
-        yield machine, json.dumps(changes, sort_keys=True)
-
-
-def _hint(machine: AnyMachine, changes: Mapping[str, Any]) -> str:
-    """Return what to do where a field that is a list got one of its items."""
-    for field, value in changes.items():
-        at: Any = machine.model_dump()
-        for part in field.split("."):
-            at = at.get(part) if isinstance(at, dict) else None
-        if isinstance(at, tuple) and not isinstance(value, list):
-            return f"; {field} is a list itself, so write a list of lists, such as [[{value}]]"
-    return ""
 
 
 def _networks(study: StudyFile, folder: Path) -> Iterator[Point]:
@@ -240,7 +143,7 @@ def _synthetic(study: StudyFile, entry: NetworkEntry, folder: Path) -> Iterator[
         given = own if own is not None else getattr(study, key)
         return default if given is None else given
 
-    path = None if entry.input is None else _placed(entry.input, folder, True)
+    path = None if entry.input is None else placed(entry.input, folder, True)
     rows = of("rows_of", None)
     axes = of("seeds", (0,)), of("presets", ("S1",)), of("weights", (None,))
     frames = of("frames", 1)
@@ -249,7 +152,7 @@ def _synthetic(study: StudyFile, entry: NetworkEntry, folder: Path) -> Iterator[
     for seed, preset, weights, share in product(*axes, of("activations", (None,))):
         recipe = Recipe(entry.network, preset, seed, weights, share, entry.layers)
         if rows is not None:
-            recipe = replace(recipe, rows=rows_of(recipe.architecture, _placed(rows, folder)))
+            recipe = replace(recipe, rows=rows_of(recipe.architecture, placed(rows, folder)))
         asked = Asked(entry.network, entry.layers, entry.input, frames, rows, preset, weights,
                       share, seed)  # fmt: skip
         yield Point(asked, recipe, entry.network, path, _read(path))
@@ -262,21 +165,14 @@ def _stored(study: StudyFile, entry: NetworkEntry, folder: Path) -> Point:
                 f"{key}: is of synthetic networks; {entry.network} has its own weights"
             )
     known = ZOO.get(entry.network)
-    path = None if entry.input is None else _placed(entry.input, folder, True)
-    network = entry.network if known else _placed(entry.network, folder, True)
+    path = None if entry.input is None else placed(entry.input, folder, True)
+    network = entry.network if known else placed(entry.network, folder, True)
     files = _read(None if known else network, path)
     if not known and path is None:
         raise ModelError(f"input: {entry.network} brings no images; name a .npy or .npz file")
     frames = entry.frames if entry.frames is not None else study.frames
     asked = Asked(entry.network, entry.layers, entry.input, frames)
     return Point(asked, None, network, path, files)
-
-
-def _placed(name: str, folder: Path, is_path: bool | None = None) -> str:
-    """Return a name, or the whole path of a file that is relative to the study's folder."""
-    if is_path is None:
-        is_path = name.endswith((".yaml", ".yml"))
-    return str((folder / name).resolve()) if is_path else name
 
 
 def _read(*paths: str | None) -> tuple[tuple[str, str], ...]:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from .cluster import cluster_at, own_cluster, run_points
+from .cluster import cluster_at, own_cluster
+from .dispatch import run_points
 from .point_run import FAILED, Outcome
 from .points import Point
 from .store import Store
