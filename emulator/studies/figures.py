@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ...traces.analyses.figure import CAUSES
 from ...traces.figures import STYLE as STYLE
 from ...traces.figures import check as check
 from ...traces.figures import draw as draw
@@ -11,31 +12,7 @@ from ..slots import LABELS, Cause
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS: dict[Cause, tuple[str, str]] = {
-    Cause.EXECUTED: ("#0072B2", ""),
-    Cause.INEFFECTUAL: ("#56B4E9", ""),
-    Cause.BORDER: ("#F0E442", ""),
-    Cause.TILE: ("#F0E442", "//"),
-    Cause.CHANNEL: ("#F0E442", ".."),
-    Cause.FIRE: ("#D55E00", ""),
-    Cause.FIRE_PORT: ("#E69F00", ""),
-    Cause.HAZARD: ("#CC79A7", "//"),
-    Cause.BANK: ("#CC79A7", ".."),
-    Cause.PEER: ("#CC79A7", ""),
-    Cause.INJECT: ("#CC79A7", "xx"),
-    Cause.DECODE: ("#009E73", ""),
-    Cause.DRAIN: ("#999999", ""),
-    Cause.WEIGHTS: ("#333333", ""),
-    Cause.UNUSED: ("#DDDDDD", ""),
-    Cause.ROUNDING: ("#F0E442", "xx"),
-    Cause.IMBALANCE: ("#D55E00", "//"),
-    Cause.EMPTY: ("#009E73", "//"),
-    Cause.BARRIER: ("#D55E00", ".."),
-    Cause.LOAD: ("#CC79A7", "++"),
-    Cause.DRAM: ("#333333", "//"),
-    Cause.DRAIN_BOUND: ("#E69F00", "//"),
-    Cause.FILL: ("#999999", "//"),
-}
+COLOURS: dict[Cause, tuple[str, str]] = {cause: CAUSES[cause.name.lower()] for cause in Cause}
 """Colour and hatching of a cause: M. Okabe and K. Ito's colours, which the colour-blind tell
 apart; causes of one kind have one colour."""
 

@@ -10,7 +10,7 @@ from ..selection import ALL, Selection
 from .counted import counters_of, counts, note_of_cut, pes_of, slots_of
 from .figure import name_units, short, title
 from .finding import Finding, Progress, about, silent, table
-from .window import Floats, Ints, Window, parts_inside, window
+from .window import Floats, Ints, Window, cycles_inside, window
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,10 +69,8 @@ def balance(
         rows, unit = counted
         np.add.at(amounts[name], (of_segment[rows["segment"]], unit),
                   rows[("count", "bytes")[number]].astype(np.float64))  # fmt: skip
-    inside = parts_inside(trace, part)[part.segments]
-    record = trace.segments[part.segments]
-    length = np.bincount(which.ravel(), (record["cycle1"] - record["cycle0"]) * inside)
-    wait = np.bincount(which.ravel(), busy.max(axis=1) - busy.mean(axis=1))
+    length = _by_layer(cycles_inside(trace, part)[:, None], which)[:, 0]
+    wait = _by_layer((busy.max(axis=1) - busy.mean(axis=1))[:, None], which)[:, 0]
     facts = about(trace, selection) | {"cycles": part.cycles, "of": of, "counts": MEASURES[of]}
     facts |= note_of_cut(trace, part, "slots")
     facts |= {"wait_cycles": float(wait.sum()), "wait_share": float(wait.sum() / length.sum())}

@@ -21,7 +21,18 @@ from .figure import (
     title,
 )
 from .finding import Finding, Progress, about, silent, table
-from .window import Bins, Floats, Window, bins_of, blocks, parts_inside, spread, window, words
+from .window import (
+    Bins,
+    Floats,
+    Window,
+    bins_of,
+    blocks,
+    cycles_inside,
+    parts_inside,
+    spread,
+    window,
+    words,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,16 +123,14 @@ def energy(
     time = bins_of(part, bins)
     parts = _joined(_memories(trace, selection, part, time, progress),
                     _counted(trace, selection, part, time))  # fmt: skip
-    inside, segments = parts_inside(trace, part), trace.segments
-    cycles = np.bincount(
-        segments["layer"], (segments["cycle1"] - segments["cycle0"]) * inside, len(trace.layers)
-    )
+    cycles = np.zeros(len(trace.layers))
+    np.add.at(cycles, trace.segments["layer"][part.segments], cycles_inside(trace, part))
     facts = about(trace, selection) | {"cycles": part.cycles, "bin_cycles": time.width}
     note = "mac, idle and noc of a wave are spread evenly over its cycles"
     facts |= {"spread": note} | note_of_cut(trace, part, "mac, idle and noc")
-    watts = facts["clock_hz"] * 1e-9
+    mw_of_pj = facts["clock_hz"] * 1e-9
     total = float(parts.of_layer.sum())
-    facts |= {"total_pj": total, "mw": total / part.cycles * watts}
+    facts |= {"total_pj": total, "mw": total / part.cycles * mw_of_pj}
     layers = np.flatnonzero(cycles)
     per_layer = parts.of_layer[layers].sum(axis=2)
     facts["of_layers"] = [
@@ -129,10 +138,10 @@ def energy(
         for layer, of in zip(layers, per_layer, strict=True)
     ]
     if by == "component":
-        rows = _by_component(parts, total, part.cycles / watts)
+        rows = _by_component(parts, total, part.cycles / mw_of_pj)
     else:
         names = np.array([trace.layers[layer] for layer in layers])
-        rows = _by_layer(parts.names, names, per_layer, cycles[layers], total, watts)
+        rows = _by_layer(parts.names, names, per_layer, cycles[layers], total, mw_of_pj)
     series = table(
         cycle=time.starts, **{name: parts.of_bin[:, i] for i, name in enumerate(parts.names)},
         total_pj=parts.of_bin.sum(axis=1),
@@ -206,12 +215,12 @@ def _by_component(parts: Parts, total: float, time: float) -> Array:
 
 
 def _by_layer(
-    names: list[str], layers: Array, mine: Floats, cycles: Floats, total: float, watts: float
+    names: list[str], layers: Array, mine: Floats, cycles: Floats, total: float, mw_of_pj: float
 ) -> Array:
     of = mine.sum(axis=1)
     return table(
         layer=layers, cycles=counts(cycles), total_pj=of, share=of / total if total else of,
-        mw=of / cycles * watts, **{f"{name}_pj": mine[:, i] for i, name in enumerate(names)},
+        mw=of / cycles * mw_of_pj, **{f"{name}_pj": mine[:, i] for i, name in enumerate(names)},
     )  # fmt: skip
 
 

@@ -83,13 +83,19 @@ def layer_spans(trace: Trace, part: Window) -> list[dict[str, Any]]:
     ]
 
 
+def cycles_inside(trace: Trace, part: Window) -> Floats:
+    """Return float64[n]: how many cycles of each segment of a window lie in it."""
+    of = trace.segments[part.segments]
+    begin, end = of["cycle0"].astype(np.float64), of["cycle1"].astype(np.float64)
+    clipped: Floats = np.minimum(end, part.high) - np.maximum(begin, part.low)
+    return clipped
+
+
 def parts_inside(trace: Trace, part: Window) -> Floats:
     """Return float64[segments]: which part of each segment's cycles lies in a window, 0 to 1."""
     of = trace.segments[part.segments]
-    begin, end = of["cycle0"].astype(np.int64), of["cycle1"].astype(np.int64)
     inside = np.zeros(len(trace.segments))
-    clipped = np.minimum(end, part.high) - np.maximum(begin, part.low)
-    inside[part.segments] = clipped / (end - begin)
+    inside[part.segments] = cycles_inside(trace, part) / (of["cycle1"] - of["cycle0"])
     return inside
 
 
