@@ -37,6 +37,8 @@ FORMATS = {
 }  # fmt: skip
 """``options``: of clock, burst bytes, merge, relative, those that it has."""
 
+OF_DRAM = ("dramsim3", "dramsys", "ramulator1", "ramulator2")
+
 Case = namedtuple("Case", "trace selection options", defaults=({}, {}))
 CASES = {
     "all": Case("digits"),
@@ -118,7 +120,7 @@ Chosen = namedtuple("Chosen", "cycle unit memory op address size layer")
 
 def chosen(trace, to, **selection):
     """Return the accesses of a selection, by names, one by one; DRAM's alone for its simulators."""
-    if to in ("dramsim3", "dramsys", "ramulator1", "ramulator2") and "memory" not in selection:
+    if to in OF_DRAM and "memory" not in selection:
         of_dram = chosen(trace, to, memory="dram", **selection) if "dram" in trace.memories else []
         return of_dram or chosen(trace, to, memory="storage", **selection)
     return [
@@ -195,12 +197,19 @@ def as_read(records, found):
 @pytest.fixture(scope="module")
 def exported(traces, tmp_path_factory):
     """Return (format, case) -> what its reader found, what it must find, accesses, side file."""
-    made = {}
+    made, selected = {}, {}
 
     def find(name, case):
         if (name, case) not in made:
             made[name, case] = export(name, case)
         return made[name, case]
+
+    def accesses_of(to, which, selection):
+        key = to in OF_DRAM, which, str(selection)
+        if key not in selected:
+            with firemesh.open_trace(traces(which)) as trace:
+                selected[key] = chosen(trace, to, **selection)
+        return selected[key]
 
     def export(name, case):
         form, (which, selection, options) = FORMATS[name], CASES[case]
@@ -210,8 +219,7 @@ def exported(traces, tmp_path_factory):
         report, data, side = written(
             traces(which), form.to, out, **selection, **options, **form.forced
         )
-        with firemesh.open_trace(traces(which)) as trace:
-            accesses = chosen(trace, form.to, **selection)
+        accesses = accesses_of(form.to, which, selection)
         assert accesses
         return form.read(data), expected(accesses, side, form, **options), accesses, side
 
