@@ -6,7 +6,6 @@ events with its own header; the header tells first and last cycle, by which a re
 Each kind of event has a stream of its own; readers merge them by time.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reader import Trace
-from ..schema import DELIVERY, NETWORK_MEMORIES, PACKET_SHIFT
-from ..selection import numbers
 from .ctf_metadata import HEADER, MAGIC, STREAMS, event_dtype, metadata
 from .exporter import Exporter, Options, Progress, Report
+from .packet_events import arrived, has_packets, sent, window
 from .records import Records
 
 PACKET_EVENTS = 1 << 15
@@ -26,8 +24,7 @@ PACKET_EVENTS = 1 << 15
 
 def write_ctf(trace: Trace, out: Path, options: Options, progress: Progress) -> Report:
     """Write a folder of streams; see `firemesh.traces.exporters.exporter.Export`."""
-    records = Records(trace, options)
-    records.base.fill(0)
+    records = Records(trace, options, is_apart=True)
     out.mkdir()
     streams = {name: Stream(out / name, name) for name in STREAMS}
     try:
@@ -59,11 +56,6 @@ def write_ctf(trace: Trace, out: Path, options: Options, progress: Progress) -> 
     return Report(counts, facts)
 
 
-def has_packets(options: Options) -> bool:
-    """Return whether packets are selected: by layer, frame, unit and cycles, no memory and op."""
-    return options.selection.memory is None and options.selection.op is None
-
-
 def segments(records: Records) -> NDArray[Any]:
     """Return the events that tell when a wave of a layer of a frame begins and ends."""
     told = records.trace.segments[records.segments]
@@ -75,39 +67,6 @@ def segments(records: Records) -> NDArray[Any]:
     rows["cycle"] = np.maximum(told["cycle0"], np.uint64(low)) - zero
     rows["end"] = np.minimum(told["cycle1"], np.uint64(high)) - zero
     return rows
-
-
-def window(records: Records) -> tuple[int, int]:
-    """Return the run's cycles that are selected."""
-    return records.selection.cycles or (0, records.trace.cycles)
-
-
-def sent(records: Records) -> Iterator[NDArray[Any]]:
-    """Yield the selected packets of each segment, of dtype PACKET, by cycle."""
-    trace, (low, high) = records.trace, window(records)
-    units = numbers(trace.units, records.selection.unit, "unit")
-    for number in records.segments.tolist():
-        found = trace._packets_of(number)
-        keep = (found["created"] >= low) & (found["created"] < high)
-        if units is not None:
-            keep &= np.isin(found["source"], sorted(units))
-        found = found[keep]
-        found["created"] -= np.uint64(records.zero)
-        yield found
-
-
-def arrived(records: Records) -> Iterator[NDArray[Any]]:
-    """Yield arrivals of packets at the selected units, of dtype DELIVERY, by cycle."""
-    arguments = records.selection.arguments | {"memory": NETWORK_MEMORIES[1], "op": None}
-    for block in records.trace.accesses(**arguments):
-        rows = np.empty(len(block), DELIVERY)
-        for name in ("unit", "layer"):
-            rows[name] = block[name]
-        rows["cycle"] = block["cycle"] - np.uint64(records.zero)
-        rows["flits"] = block["size"]
-        rows["source"] = block["address"] >> np.uint64(PACKET_SHIFT)
-        rows["number"] = block["address"] & np.uint64(0xFFFFFFFF)
-        yield rows
 
 
 class Stream:

@@ -132,7 +132,11 @@ def metadata(trace: Trace, about: Mapping[str, str | int]) -> str:
     }
     parts = ["/* CTF 1.8 */\n", TYPES, _block("env", about.items())]
     frequency = int(trace.attribute("clock_hz"))
-    clock = {"description": "cycles since the start of the run", "freq": frequency, "offset": 0}
+    clock: dict[str, str | int] = {
+        "description": "cycles since the start of the run",
+        "freq": frequency,
+        "offset": 0,
+    }
     parts += [_block("clock", [("name", "cycles"), *clock.items()]), CYCLE]
     parts += [_enumeration(name, *told) for name, told in names.items()]
     for number, (name, fields) in enumerate(STREAMS.items()):

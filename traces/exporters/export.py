@@ -20,6 +20,7 @@ from .netrace import NETRACE
 from .noxim import NOXIM
 from .packets import TEXT
 from .parquet import PARQUET
+from .perfetto import PERFETTO
 from .prospero import PROSPERO
 from .ramulator1 import RAMULATOR1
 from .ramulator2 import RAMULATOR2
@@ -31,6 +32,7 @@ EXPORTERS: dict[str, Exporter] = {
     "dramsys": DRAMSYS,
     "gem5": GEM5,
     "parquet": PARQUET,
+    "perfetto": PERFETTO,
     "prospero": PROSPERO,
     "ramulator1": RAMULATOR1,
     "ramulator2": RAMULATOR2,
