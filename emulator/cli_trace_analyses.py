@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +10,10 @@ import typer
 
 from ..traces.analyses.catalogue import ANALYSES, SELECTION, Analysis, analyse
 from . import cli_trace_options as shared
-from .console import console, progress
+from .console import progress
+from .wide_tables import print_table, shown
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from rich.table import Table
-
     from ..traces.analyses.finding import Finding
 
 SELECTING: dict[str, Any] = {
@@ -27,10 +25,21 @@ SELECTING: dict[str, Any] = {
     "cycles": shared.Cycles,
 }
 OPTIONS: dict[str, tuple[Any, Any]] = {
+    "banks": (
+        Annotated[int | None, typer.Option(metavar="N", help="As if memories had so many.")],
+        None,
+    ),
     "bins": (Annotated[int, typer.Option(metavar="N", help="Of time, at most.")], 100),
     "by": (
         Annotated[str, typer.Option(metavar="component|layer", help="What rows are of.")],
         "component",
+    ),
+    "interleave": (
+        Annotated[
+            int | None,
+            typer.Option(metavar="BYTES", help="As if so many lay in a bank, and so on around."),
+        ],
+        None,
     ),
     "of": (
         Annotated[
@@ -38,16 +47,16 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         "busy",
     ),
+    "ports": (
+        Annotated[int | None, typer.Option(metavar="N", help="As if banks had so many.")],
+        None,
+    ),
 }
 """An analysis' own option -> what typer takes it for, and its default."""
 Out = Annotated[
     Path | None, typer.Option(metavar="FILE.csv", help="Write the series, or the table, as CSV.")
 ]
 Plot = Annotated[Path | None, typer.Option(metavar="FILE.png|svg", help="Draw it (extra report).")]
-GAP = 2
-"""Characters between two columns of a table."""
-MOST_ROWS = 200
-"""Rows of a table that are printed."""
 
 
 def add_analyses(group: typer.Typer) -> None:
@@ -117,68 +126,3 @@ def _tell(found: "Finding", as_json: bool) -> None:
         if isinstance(value, str | int | float) and key != "clock_hz":
             typer.echo(f"{key.replace('_', ' '):14} {shown(value)}")
     print_table(found.rows)
-
-
-def shown(value: Any) -> str:
-    """Return a cell for people."""
-    if isinstance(value, bool) or isinstance(value, str):
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    if value != value:
-        return "-"
-    return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def print_table(rows: "NDArray[Any]") -> None:
-    """Print a structured array, text to the left and numbers to the right.
-
-    Where it is wider than the page, columns that have no room follow below, each part with the
-    text columns that the table begins with.
-    """
-    with console() as page:
-        cells = {
-            name: [shown(value) for value in rows[name][:MOST_ROWS].tolist()]
-            for name in rows.dtype.names or ()
-        }
-        texts = [name for name in cells if rows.dtype[name].kind == "U"]
-        for number, names in enumerate(_parts(cells, set(texts), page.width)):
-            if number:
-                page.print()
-            page.print(_table({name: cells[name] for name in names}, texts))
-    if len(rows) > MOST_ROWS:
-        typer.echo(f"... and {len(rows) - MOST_ROWS:,} rows; see --out or --json")
-
-
-def _parts(cells: dict[str, list[str]], texts: set[str], width: int) -> list[list[str]]:
-    """Return which columns are printed beside each other."""
-    least = {name: _width(name, column) + GAP for name, column in cells.items()}
-    names = list(cells)
-    n_keys = next((i for i, name in enumerate(names) if name not in texts), len(names))
-    keys, parts = names[:n_keys], [names[:n_keys]]
-    for name in names[n_keys:]:
-        used = sum(least[one] for one in parts[-1])
-        if used + least[name] > width and len(parts[-1]) > n_keys:
-            parts.append(list(keys))
-        parts[-1].append(name)
-    return parts
-
-
-def _width(name: str, column: Sequence[str]) -> int:
-    """Return how wide a column is at least: its name may be broken at blanks, its cells not."""
-    return max(map(len, [*name.split("_"), *column]))
-
-
-def _table(cells: dict[str, list[str]], texts: Sequence[str]) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="")
-    for name, column in cells.items():
-        justify: Any = "left" if name in texts else "right"
-        least = _width(name, column)
-        table.add_column(
-            name.replace("_", " "), justify=justify, vertical="bottom", min_width=least
-        )
-    for row in zip(*cells.values(), strict=True):
-        table.add_row(*row)
-    return table

@@ -47,6 +47,11 @@ ANALYSES = {
         options=("of",),
         size=(9, 5),
     ),
+    "banks": Analysis(
+        "Tell how accesses spread over the banks of memories, and how many conflict.",
+        options=("banks", "ports", "interleave"),
+        size=(8, 5),
+    ),
     "energy": Analysis(
         "Tell the energy of each component or layer, and power over time.",
         heeds=("layer", "unit", "frame", "cycles"),
