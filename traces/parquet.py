@@ -31,7 +31,7 @@ COLUMNS = {
 """Columns of each form of file, in order; those of `names_of` are names, the others numbers."""
 
 ROWS: dict[str, np.dtype[Any]] = {"accesses": ACCESS, "packets": PACKET, "deliveries": DELIVERY}
-OF_SEGMENT = {"frame": np.dtype("<u4"), "wave": np.dtype("<u2")}
+OF_SEGMENT: dict[str, np.dtype[Any]] = {"frame": np.dtype("<u4"), "wave": np.dtype("<u2")}
 """Columns that rows of a trace do not have, but their segments."""
 
 Part = tuple[int, NDArray[Any]]
@@ -53,7 +53,8 @@ def names_of(trace: Trace) -> dict[str, list[str]]:
 
 def column_dtype(form: str, name: str) -> np.dtype[Any]:
     """Return the dtype of a column; of one of names, of their numbers."""
-    return OF_SEGMENT[name] if name in OF_SEGMENT else ROWS[form][name]
+    kind: np.dtype[Any] = OF_SEGMENT[name] if name in OF_SEGMENT else ROWS[form][name]
+    return kind
 
 
 def segment_of(trace: Trace, block: NDArray[Any]) -> int:

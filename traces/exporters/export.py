@@ -24,6 +24,7 @@ from .perfetto import PERFETTO
 from .prospero import PROSPERO
 from .ramulator1 import RAMULATOR1
 from .ramulator2 import RAMULATOR2
+from .scalesim import SCALESIM
 
 EXPORTERS: dict[str, Exporter] = {
     "ctf": CTF,
@@ -36,6 +37,7 @@ EXPORTERS: dict[str, Exporter] = {
     "prospero": PROSPERO,
     "ramulator1": RAMULATOR1,
     "ramulator2": RAMULATOR2,
+    "scalesim": SCALESIM,
     "netrace": NETRACE,
     "noxim": NOXIM,
     "text": TEXT,
