@@ -25,8 +25,8 @@ from firemesh.traces.exporters.exporter import Options
 from firemesh.traces.exporters.text import numbers_text
 from firemesh.traces.selection import Selection
 
-CHOSEN = {}
-"""What formats take that do not take all: of the function, and as the command has it."""
+CHOSEN = {"perfetto": ({"cycles": (0, 900)}, ("--cycles", "0:900"))}
+"""A part that formats write access by access: of the function, and as the command has it."""
 LAST_OF = {}
 """A segment that is read of these, if not number 3."""
 
@@ -148,7 +148,9 @@ def test_every_side_file_tells_how_much_was_selected_and_written(recorded, tmp_p
     of_records = {"deliveries", "flits"} if is_of_packets else {"reads", "writes", "bytes"}
     assert set(side["written"]) == {"records"} | of_records | cycles
     assert side["written"]["records"] > 0 and all(count > 0 for count in side["counts"].values())
-    assert {"format", "consumer", "keeps", "loses", "trace", "network", "selection"} <= set(side)
+    names = {"format", "consumer", "keeps", "loses", "trace", "network", "command", "complete"}
+    assert names | {"selection", "consumer_command"} <= set(side)
+    assert ("cycle_0_is_cycle_of_run" in side) == (format != "scalesim")
 
 
 def test_the_command_formats_names_every_format_its_readers_and_what_it_keeps(capsys):

@@ -114,6 +114,7 @@ def _facts(traffic: Traffic, writer: Writer) -> dict[str, Any]:
     return {
         "selected": tally.facts(),
         "written": tally.written(writer.records, writer.records, flits, traffic.zero),
+        "consumer_command": "trace_viewer -p FILE",
         "cycle_0_is_cycle_of_run": traffic.zero,
         "num_nodes": traffic.width * traffic.height,
         "num_cycles": traffic.end,
