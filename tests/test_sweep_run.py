@@ -316,10 +316,28 @@ def test_ctrl_c_at_a_terminal_ends_all_processes_and_keeps_what_is_finished(afte
     out, err = running.communicate(timeout=60)
     n = len(list(folder.glob("*.parquet")))
     assert running.returncode == 130 and n < len(densities)
-    assert err.startswith(f"interrupted: {n} of 19 points are finished and kept in out; the same")
-    assert err.count("\n") == 1 and len(pq.read_table(Path("out") / RESULTS)) >= n
-    with pytest.raises(ProcessLookupError):
-        os.killpg(running.pid, 0)
+    told = f"interrupted: {n} of 19 points are finished and kept in out; the same command goes on"
+    assert err.startswith(told) or (err == "" and n == 0)  # before anything was begun
+    assert err.count("\n") <= 1 and "Traceback" not in err
+    if n:
+        assert len(pq.read_table(Path("out") / RESULTS)) >= n
+    until = time.monotonic() + 20
+    while alive(running.pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not alive(running.pid)
+
+
+def alive(group):
+    """Return the processes of a group that have not ended; Linux alone tells them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, of = path.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(of) == group and state != "Z":
+            found.append(path.parent.name)
+    return found
 
 
 def test_a_client_of_this_process_is_closed_after_a_sweep(capsys, scheduler):

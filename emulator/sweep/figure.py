@@ -19,14 +19,18 @@ Rows = Sequence[Mapping[str, Any]]
 FORMS = ("png", "svg")
 SPARSITY = "sparsity.modes"
 
-STYLES: Mapping[str, tuple[str, str]] = {
-    "mnf": ("#D55E00", "o"),
-    "flexnn, dense": ("#777777", "v"),
-    "flexnn, weight": ("#E69F00", "^"),
-    "flexnn, activation": ("#56B4E9", "s"),
-    "flexnn, both": ("#0072B2", "D"),
+Style = tuple[str, str, float, bool]
+"""Colour, marker, its size, and whether it is filled."""
+
+STYLES: Mapping[str, Style] = {
+    "mnf": ("#D55E00", "o", 4, True),
+    "flexnn, dense": ("#777777", "v", 9, False),
+    "flexnn, weight": ("#E69F00", "^", 4, True),
+    "flexnn, activation": ("#56B4E9", "s", 8, False),
+    "flexnn, both": ("#0072B2", "D", 4, True),
 }
-"""Colour and marker of lines that other figures have too; M. Okabe and K. Ito's colours."""
+"""Lines that other figures have too, in M. Okabe and K. Ito's colours; those that may lie below
+another, where a tensor is dense, have large hollow markers."""
 
 OTHERS = ("#009E73", "#CC79A7", "#000000", "#F0E442", "#D55E00", "#0072B2", "#E69F00", "#56B4E9")
 
@@ -89,7 +93,7 @@ def _paint(
     panels = figure.subplots(len(networks), len(weights), sharex=True, sharey=True, squeeze=False)
     rest = cycle(OTHERS)
     names = lines(rows)
-    styles = {name: STYLES.get(name) or (next(rest), "x") for name in names}
+    styles = {name: STYLES.get(name) or (next(rest), "x", 5, True) for name in names}
     handles: dict[str, Any] = {}
     for network, of_network in zip(networks, panels, strict=True):
         for rule, axes in zip(weights, of_network, strict=True):
@@ -108,11 +112,17 @@ def _paint(
     )
 
 
-def _line(axes: "Axes", found: Mapping[float, float], style: tuple[str, str]) -> Any:
-    colour, marker = style
-    y = [100 * part for part in found.values()]
+def _line(axes: "Axes", found: Mapping[float, float], style: Style) -> Any:
+    colour, marker, size, is_filled = style
     return axes.plot(
-        list(found), y, color=colour, marker=marker, markersize=4, linewidth=1.4, clip_on=False
+        list(found),
+        [100 * part for part in found.values()],
+        color=colour,
+        marker=marker,
+        markersize=size,
+        markerfacecolor=colour if is_filled else "none",
+        linewidth=1.4 if is_filled else 2.6,
+        clip_on=False,
     )[0]
 
 
