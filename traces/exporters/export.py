@@ -25,6 +25,7 @@ from .prospero import PROSPERO
 from .ramulator1 import RAMULATOR1
 from .ramulator2 import RAMULATOR2
 from .scalesim import SCALESIM
+from .vcd import VCD
 
 EXPORTERS: dict[str, Exporter] = {
     "ctf": CTF,
@@ -38,6 +39,7 @@ EXPORTERS: dict[str, Exporter] = {
     "ramulator1": RAMULATOR1,
     "ramulator2": RAMULATOR2,
     "scalesim": SCALESIM,
+    "vcd": VCD,
     "netrace": NETRACE,
     "noxim": NOXIM,
     "text": TEXT,
