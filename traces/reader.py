@@ -16,7 +16,6 @@ from .index import Index, Tables
 from .long_rows import LongRows
 from .mask_sets import MaskSets
 from .schema import (
-    ACCESS,
     COLUMNS,
     DELIVERY,
     INHERITED,
@@ -465,12 +464,13 @@ class Trace(TraceFile):
 
     def _deliveries_of(self, number: int) -> NDArray[Any]:
         shapes = self._shapes(NETWORK_MEMORIES[1], None)
-        blocks = list(self._expanded(number, shapes, None, "cycle", 0, 2**62))
-        found = np.concatenate(blocks) if blocks else np.zeros(0, ACCESS)
-        rows = np.empty(len(found), DELIVERY)
-        for name in ("cycle", "unit", "layer"):
-            rows[name] = found[name]
-        rows["flits"] = found["size"]
-        rows["source"] = found["address"] >> np.uint64(PACKET_SHIFT)
-        rows["number"] = found["address"] & np.uint64(0xFFFFFFFF)
-        return rows
+        parts = [np.empty(0, DELIVERY)]
+        for block in self._expanded(number, shapes, None, "cycle", 0, 2**62):
+            rows = np.empty(len(block), DELIVERY)
+            for name in ("cycle", "unit", "layer"):
+                rows[name] = block[name]
+            rows["flits"] = block["size"]
+            rows["source"] = block["address"] >> np.uint64(PACKET_SHIFT)
+            rows["number"] = block["address"] & np.uint64(0xFFFFFFFF)
+            parts.append(rows)
+        return np.concatenate(parts)
