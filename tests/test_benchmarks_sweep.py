@@ -22,8 +22,10 @@ STUDY = {
     "rows_of": "hybrid-256",
     "weights": "rows:0.5",
     "activations": 0.4,
-    "seeds": list(range(16)),
+    "seeds": list(range(12)),
 }
+ROUNDS = 3
+"""The least time of each is taken, for others may use the machine."""
 
 
 def seconds(workers):
@@ -41,7 +43,10 @@ def seconds(workers):
 
 
 def test_two_workers_take_little_more_than_half_the_time_of_one():
-    one, two = seconds(1), seconds(2)
-    print(f"\n{len(STUDY['seeds'])} points: one worker {one[0]:.1f} s, two {two[0]:.1f} s: "
-          f"{one[0] / two[0]:.2f}; with the start {one[1] / two[1]:.2f}")  # fmt: skip
-    assert one[0] / two[0] >= 1.7
+    rounds = [(seconds(1), seconds(2)) for _ in range(ROUNDS)]
+    for one, two in rounds:
+        print(f"\none worker {one[0]:.1f} s ({one[1]:.1f} s with its start), two {two[0]:.1f} s "
+              f"({two[1]:.1f} s)", end="")  # fmt: skip
+    one, two = (min(found[n][0] for found in rounds) for n in (0, 1))
+    print(f"\n{len(STUDY['seeds'])} points, least of {ROUNDS}: {one / two:.2f}")
+    assert one / two >= 1.7

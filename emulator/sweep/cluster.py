@@ -27,8 +27,6 @@ SETTINGS: Mapping[str, Any] = {
 }
 """Of the own cluster: a worker that needs more memory than its part ends, and does not wait."""
 
-LOGGERS = ("distributed", "tornado", "asyncio", "bokeh")
-
 Connected = Any
 """A dask.distributed Client."""
 
@@ -53,16 +51,13 @@ def check() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what dask logs off the console in the block."""
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
+    """Log nothing in the block: dask's loggers tell what is told otherwise, with tracebacks."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
+        logging.disable(before)
 
 
 @contextmanager
