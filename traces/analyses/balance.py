@@ -169,6 +169,7 @@ def draw(found: Finding, figure: "Figure") -> None:
         colours,
         ax=bars,
         label=f"{of} / mean of the layer",
+        format="%.2f",
         ticks=np.interp(range(5), (0, 2, 4), (norm.vmin, 1, norm.vmax)),
     )
     title(figure, f"{found.facts['network']}: {found.facts['counts']}, of each PE")

@@ -93,7 +93,7 @@ def note_of_cut(trace: Trace, part: Window, what: str) -> dict[str, Any]:
     told = (
         "1 wave, which the window cuts, is" if n == 1 else f"{n} waves, which the window cuts, are"
     )
-    return {"cut": f"{what} of {told} taken in proportion to its cycles"} if n else {}
+    return {"cut": f"{what} of {told} taken in proportion to cycles"} if n else {}
 
 
 def counters_of(
