@@ -12,6 +12,7 @@ import pytest
 
 import firemesh
 from firemesh.emulator.flexnn.plan import Search
+from firemesh.emulator.machine import MachineError
 from firemesh.emulator.slots import Cause
 from firemesh.emulator.studies.job import code_digest
 from firemesh.emulator.sweep import columns, point_run
@@ -201,6 +202,16 @@ def test_a_damaged_file_of_a_point_is_one_that_is_missing(filled, kept):
     path.write_bytes(path.read_bytes()[:kept])
     assert store.status(good.digest) is None
     assert set(store.collect([good, bad]).column("status").to_pylist()) == {"failed"}
+
+
+def test_a_file_that_is_damaged_inside_is_told_by_its_name(filled):
+    store, (good, bad) = filled
+    path = store.path(good.digest)
+    content = bytearray(path.read_bytes())
+    content[4:400] = bytes(396)
+    path.write_bytes(content)
+    with pytest.raises(MachineError, match=f"{path}: is damaged; delete it and call the same"):
+        store.collect([good, bad])
 
 
 def test_what_cannot_be_written_leaves_nothing_behind(filled, monkeypatch):

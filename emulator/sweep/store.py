@@ -89,15 +89,18 @@ class Store:
         Returns
         -------
         pyarrow.Table
+
+        Raises
+        ------
+        MachineError
+            When a file is damaged.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         known = [self.path(point.digest) for point in points if self.status(point.digest)]
-        # a file that was read by name alone, so that folders do not become columns
-        parts = [pq.ParquetFile(path).read().replace_schema_metadata() for path in known]
+        parts = [_rows(path) for path in known]
         rows = pa.concat_tables(parts) if parts else schema().empty_table()
-        self._write(rows.select(list(COLUMNS)), self.folder / RESULTS, {})
+        self._write(rows, self.folder / RESULTS, {})
         return rows
 
     def others(self, points: Sequence["Point"]) -> int:
@@ -122,6 +125,19 @@ class Store:
             raise OSError(error.errno, error.strerror or str(error), str(path)) from None
         finally:
             part.unlink(missing_ok=True)
+
+
+def _rows(path: Path) -> Any:
+    """Return a file's rows without its metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path).read().select(list(COLUMNS)).replace_schema_metadata()
+    except (pa.ArrowException, OSError, ValueError, KeyError):
+        raise MachineError(
+            f"{path}: is damaged; delete it and call the same command again"
+        ) from None
 
 
 def totals(statuses: Mapping[str, str | None]) -> tuple[int, int]:
