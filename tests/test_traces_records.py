@@ -27,6 +27,11 @@ def given_accesses(draw):
     """Draw accesses inside their memories, by cycle and unit."""
     found = []
     for _ in range(draw(st.integers(1, 25))):
+        if found and draw(st.booleans()):  # goes on where the last one ended
+            cycle, address, unit, size, memory, op = found[-1]
+            if address + 2 * size <= 300:
+                found.append((cycle, address + size, unit, size, memory, op))
+            continue
         memory = draw(st.integers(0, 2))
         size = draw(st.integers(1, 200) | st.just(64))
         address = draw(st.integers(0, 300 - min(size, 300)) | st.sampled_from([0, 64, 100]))
@@ -188,6 +193,19 @@ def test_blocks_do_not_show_in_records(accesses, burst, aligns, merges, cuts, mo
 
 
 @settings(deadline=None)
+@given(st.sets(st.integers(1, 31)), st.integers(1, 40), booleans)
+def test_neighbours_of_two_blocks_join(cuts, most, aligns):
+    given = rows(*((i, 8 * i, 0, 8, 0, 0) for i in range(32)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MOST_RECORDS", most)
+        found, records = made(
+            GivenTrace(given, cuts=cuts), Options(merge=True), burst_bytes=64, aligns=aligns
+        )
+    assert found[["cycle", "address", "size"]].tolist() == [(8 * i, 64 * i, 64) for i in range(4)]
+    assert (records.selected.count, records.written.count) == (32, 4)
+
+
+@settings(deadline=None)
 @given(given_accesses(), bursts | st.just(0), booleans)
 def test_totals_are_those_of_accesses_and_records(accesses, burst, merges):
     found, records = made(
@@ -265,10 +283,13 @@ def test_windows_of_cycles_make_the_records_of_the_whole(trace):
     assert accesses == sum(len(block) for block in trace.accesses())
 
 
-def test_files_of_layers_have_the_places_of_the_whole(trace):
+def test_files_of_parts_have_the_places_of_the_whole(trace):
     whole = Records(trace, Options()).facts()["addresses"]
-    for layer in trace.layers:
-        assert Records(trace, Options(Selection(layer=layer))).facts()["addresses"] == whole
+    parts = [Selection(layer=layer) for layer in trace.layers]
+    for part in [*parts, Selection(op="write"), Selection(cycles=(0, 9)), Selection(frame=0)]:
+        assert Records(trace, Options(part)).facts()["addresses"] == whole
+    storage = Records(trace, Options(Selection(op="write")), memories=("storage",))
+    assert [(one["memory"], one["base"]) for one in storage.regions] == [("storage", 0)]
 
 
 def test_relative_cycles_begin_with_the_first_segment_or_the_window(trace):
