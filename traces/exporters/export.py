@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import TraceError
 from ..reader import Trace
+from .accelergy import ACCELERGY
 from .ctf import CTF
 from .dinero import DINERO
 from .dramsim3 import DRAMSIM3
@@ -28,6 +29,7 @@ from .scalesim import SCALESIM
 from .vcd import VCD
 
 EXPORTERS: dict[str, Exporter] = {
+    "accelergy": ACCELERGY,
     "ctf": CTF,
     "dinero": DINERO,
     "dramsim3": DRAMSIM3,
