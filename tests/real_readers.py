@@ -7,7 +7,12 @@ import subprocess
 
 import pytest
 
-DEBIAN = {"babeltrace2": "babeltrace2", "vcd2fst": "gtkwave", "fst2vcd": "gtkwave"}
+DEBIAN = {
+    "babeltrace2": "babeltrace2",
+    "vcd2fst": "gtkwave",
+    "fst2vcd": "gtkwave",
+    "node": "nodejs",
+}
 """Program -> the Debian package that has it."""
 
 

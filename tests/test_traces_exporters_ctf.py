@@ -208,7 +208,7 @@ def test_babeltrace_reads_every_event_with_names_merged_by_cycle(traces, tmp_pat
             assert label == read.enums[enum][numbers[field]]
 
 
-def test_babeltrace_finds_a_window_by_its_clock(traces, tmp_path, monkeypatch):
+def test_babeltrace_reads_a_window_by_its_clock(traces, tmp_path, monkeypatch):
     need("babeltrace2")
     monkeypatch.setattr(ctf, "PACKET_EVENTS", 1000)
     written(traces["mnf"], tmp_path / "c")

@@ -2,8 +2,8 @@
 
 Events are what readers of a trace get, byte for byte: an access is its cycle, then address, unit,
 layer, size, memory and op. So an array of accesses is the body of a packet, as CTF calls a block of
-events with its own header; the header tells first and last cycle, by which a reader finds a window.
-Each kind of event has a stream of its own; readers merge them by time.
+events with its own header; the header tells first and last cycle, by which a reader can find a
+window. Each kind of event has a stream of its own; readers merge them by time.
 """
 
 from pathlib import Path

@@ -11,11 +11,12 @@ from ..errors import TraceError
 from ..reader import Trace
 from .activity import activities, pairs
 from .exporter import Exporter, Options, Progress, Report
+from .folder import new_file
 from .packet_events import window
 from .perfetto_overview import Overview
 from .perfetto_window import MOST_EVENTS, refuse_large, write_accesses, write_packets
 from .records import Records
-from .trace_events import Events, opened
+from .trace_events import Events
 
 OVERVIEW_EVENTS = 400_000
 """Of the bins of an overview, at most; bins are made as wide as that takes."""
@@ -26,7 +27,7 @@ def write_perfetto(trace: Trace, out: Path, options: Options, progress: Progress
     records = Records(trace, options, is_apart=True)
     refuse_large(records)
     width = bin_cycles(records)
-    with opened(out) as file:
+    with new_file(out, out.suffix == ".gz") as file:
         about = {name: trace.attribute(name) for name in ("network", "mode", "command")}
         events = Events(file, about | {"time": "1 ns is 1 cycle"}, len(trace.units) + 1)
         overview = Overview(records, events)

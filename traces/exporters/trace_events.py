@@ -5,16 +5,12 @@ whatever the machine's clock, so that cycles are whole numbers for the reader, a
 do not overlap.
 """
 
-import gzip
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import IO, Any, NamedTuple
 
 from numpy.typing import NDArray
 
-GZIP_LEVEL = 6
 CYCLES = 1000
 """A microsecond's."""
 FRACTIONS = [f"{cycle:03}" for cycle in range(CYCLES)]
@@ -110,14 +106,3 @@ class Events:
 def time_text(cycle: int) -> str:
     """Return a time in microseconds, as JSON has it."""
     return f"{cycle // CYCLES}.{FRACTIONS[cycle % CYCLES]}"
-
-
-@contextmanager
-def opened(out: Path) -> Iterator[IO[bytes]]:
-    """Open a file for writing; compressed where its name ends in ``.gz``, without its name."""
-    with open(out, "wb") as file:
-        if out.suffix != ".gz":
-            yield file
-            return
-        with gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as packed:
-            yield packed  # type: ignore[misc]
