@@ -41,7 +41,8 @@ def write_prospero(trace: Trace, out: Path, options: Options, progress: Progress
             longest = max(longest, int(block["size"].max()))
             file.write((LINE.lines(block) if form == "text" else _packed(block)).data)
     reader = f"prospero.Prospero{'CompressedBinary' if is_packed else form.title()}TraceReader"
-    line_bytes = max(LINE_BYTES, 1 << (longest - 1).bit_length())
+    # with lines of less than a burst Prospero would count two accesses for one that crosses a line
+    line_bytes = max(LINE_BYTES, records.burst, 1 << (longest - 1).bit_length())
     told = f"reader={reader}, readerParams.file=FILE, clock={records.hz}Hz"
     facts = records.facts() | {
         "form": form,
