@@ -1,6 +1,7 @@
 """SCALE-Sim's traces, read by a parser that knows the format's page and the side file alone."""
 
 import json
+import time
 from collections import Counter
 
 import numpy as np
@@ -336,7 +337,7 @@ def test_options_that_it_does_not_heed_are_refused(paths, tmp_path, options, fla
 # ---- speed
 
 
-@pytest.mark.benchmark(group="exporters")
+@pytest.mark.benchmark(group="exporters", timer=time.process_time)
 def test_rows_are_written_fast(benchmark, tmp_path):
     n = 100_000
     part = Elements(np.arange(n) // 2, np.full(n, 12_345_678), np.full(n, 4))

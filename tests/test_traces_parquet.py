@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import duckdb
 import numpy as np
@@ -298,7 +299,7 @@ def test_a_missing_library_is_told_with_its_extra(trace, tmp_path, monkeypatch, 
 # ---- speed
 
 
-@pytest.mark.benchmark(group="exporters")
+@pytest.mark.benchmark(group="exporters", timer=time.process_time)
 def test_parquet_is_written_fast(benchmark, trace, tmp_path):
     block = next(trace.accesses(layer="conv2", frame=0))
     many = np.concatenate([block] * (2_000_000 // len(block)))
