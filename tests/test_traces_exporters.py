@@ -354,12 +354,12 @@ def test_an_export_that_fails_leaves_what_was_there(
 
 
 def test_arrivals_that_contradict_packets_are_refused(recorded, tmp_path, monkeypatch):
-    inner = firemesh.Trace._deliveries_of
+    inner = firemesh.Trace._arrivals
 
     def changed(edit):
         def read(self, number):
-            rows = inner(self, number)
-            return edit(rows) if number == 1 else rows
+            rows = np.concatenate(list(inner(self, number)))
+            yield edit(rows) if number == 1 else rows
 
         return read
 
@@ -375,7 +375,7 @@ def test_arrivals_that_contradict_packets_are_refused(recorded, tmp_path, monkey
         lambda rows: to_another(rows, "unit", rows["unit"][1]),
     )
     for edit in edits:
-        monkeypatch.setattr(firemesh.Trace, "_deliveries_of", changed(edit))
+        monkeypatch.setattr(firemesh.Trace, "_arrivals", changed(edit))
         with pytest.raises(TraceError, match="segment 1 contradict each other; see firemesh trace"):
             written(recorded(), "text", tmp_path / "o")
     assert not list(tmp_path.iterdir())

@@ -463,8 +463,11 @@ class Trace(TraceFile):
         return ordered
 
     def _deliveries_of(self, number: int) -> NDArray[Any]:
+        return np.concatenate([np.empty(0, DELIVERY), *self._arrivals(number)])
+
+    def _arrivals(self, number: int) -> Iterator[NDArray[Any]]:
+        """Yield the arrivals of a segment's packets by cycle, of dtype DELIVERY, in blocks."""
         shapes = self._shapes(NETWORK_MEMORIES[1], None)
-        parts = [np.empty(0, DELIVERY)]
         for block in self._expanded(number, shapes, None, "cycle", 0, 2**62):
             rows = np.empty(len(block), DELIVERY)
             for name in ("cycle", "unit", "layer"):
@@ -472,5 +475,4 @@ class Trace(TraceFile):
             rows["flits"] = block["size"]
             rows["source"] = block["address"] >> np.uint64(PACKET_SHIFT)
             rows["number"] = block["address"] & np.uint64(0xFFFFFFFF)
-            parts.append(rows)
-        return np.concatenate(parts)
+            yield rows

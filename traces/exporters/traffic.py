@@ -165,24 +165,26 @@ class Traffic:
         return sent
 
     def _sent(self, number: int, counted: int) -> Sent:
-        packets, arrived = self.trace._packets_of(number), self.trace._deliveries_of(number)
+        packets = self.trace._packets_of(number)
         per_source = np.bincount(packets["source"], minlength=len(self.trace.units))
         place = np.cumsum(per_source) - per_source
         row = np.full(len(packets), -1, np.int64)
         at, is_known = _places(packets, per_source, place)
         row[at[is_known]] = np.flatnonzero(is_known)
-        found, is_sent = _places(arrived, per_source, place)
-        if (row < 0).any() or not is_sent.all() or len(arrived) != counted:
+        if (row < 0).any():
             raise self.damaged(number)
-        n_units = len(self.trace.units)
-        key = row[found]
-        key *= n_units
-        key += arrived["unit"]
-        del arrived, found, is_sent  # a wave of VGG-16 has millions
-        key.sort()
-        is_again = key[1:] == key[:-1]
-        count = np.bincount(key // n_units, minlength=len(packets))
-        if not count.all() or is_again.any():
+        n_units, n = len(self.trace.units), 0
+        key = np.empty(counted, np.int64)  # of a wave of VGG-16 millions
+        for arrived in self.trace._arrivals(number):
+            found, is_sent = _places(arrived, per_source, place)
+            if not is_sent.all() or n + len(found) > counted:
+                raise self.damaged(number)
+            key[n : n + len(found)] = row[found] * n_units + arrived["unit"]
+            n += len(found)
+        key[:n].sort()
+        is_again = key[1:n] == key[: n - 1] if n else np.zeros(0, bool)
+        count = np.bincount(key[:n] // n_units, minlength=len(packets))
+        if n != counted or not count.all() or is_again.any():
             raise self.damaged(number)
         first = np.concatenate([[0], np.cumsum(count)])
         return Sent(packets, first, (key % n_units).astype(np.uint16))
