@@ -305,4 +305,4 @@ def test_parquet_is_written_fast(benchmark, trace, tmp_path):
     many = np.concatenate([block] * (2_000_000 // len(block)))
     parts = [(1, many)]
     benchmark(lambda: parquet.write_parquet(trace, tmp_path / "a", "accesses", iter(parts)))
-    assert len(many) / benchmark.stats["min"] > 5e6
+    benchmark.extra_info["million rows/s"] = len(many) / benchmark.stats["min"] / 1e6
