@@ -10,7 +10,7 @@ from ..reader import Trace
 from ..selection import ALL, Selection
 from .figure import end_of, mark_layers, time_axis, title
 from .finding import Finding, Progress, about, silent, table
-from .window import Bins, bins_of, blocks, window, words
+from .window import Bins, bins_of, blocks, check_inside, window, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,8 +26,8 @@ MASK, BYTE = np.uint64(0xFFFF), np.uint64(0xFF)
 
 
 @kernel
-def add(access: Array, low: int, width: int, total: Array) -> None:
-    """Add accesses and their bytes to the bins of their cycles.
+def add(access: Array, low: int, width: int, total: Array) -> int:
+    """Add accesses and their bytes to the bins of their cycles; return how many are in none.
 
     Parameters
     ----------
@@ -38,12 +38,17 @@ def add(access: Array, low: int, width: int, total: Array) -> None:
     total : int64[n_memories, 2, n_bins, 2]
         By memory, operation and bin, accesses and bytes; changed.
     """
+    outside = 0
     for i in range(len(access)):
         word = access[i, 2]
         memory, op = np.int64((word >> MEMORY) & BYTE), np.int64(word >> OP)
         at = (np.int64(access[i, 0]) - low) // width
+        if at < 0 or at >= total.shape[2]:
+            outside += 1
+            continue
         total[memory, op, at, 0] += 1
         total[memory, op, at, 1] += np.int64((word >> SIZE) & MASK)
+    return outside
 
 
 def bandwidth(
@@ -71,7 +76,7 @@ def bandwidth(
     time = bins_of(part, bins)
     total = np.zeros((len(trace.memories), 2, time.n, 2), np.int64)
     for block in blocks(trace, selection, part, progress):
-        add(words(block), time.low, time.width, total)
+        check_inside(trace, add(words(block), time.low, time.width, total))
     facts = about(trace, selection) | {"cycles": part.cycles, "bin_cycles": time.width}
     return _finding(trace, facts, part.cycles, time, total)
 

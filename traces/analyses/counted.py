@@ -37,6 +37,26 @@ def add(access: Array, total: Array) -> None:
         cell[1] += np.int64((word >> SIZE) & MASK)
 
 
+def rows_of(trace: Trace, name: str) -> Array:
+    """Return a table of counts, when all that it tells of exists.
+
+    Raises
+    ------
+    TraceError
+        When it is damaged.
+    """
+    rows = trace.table(name)
+    most = {
+        "segment": len(trace.segments), "unit": len(trace.units), "memory": len(trace.memories),
+        "op": len(trace.ops), "cause": len(trace.causes), "link": len(trace.links),
+        "wait": len(trace.waits),
+    }  # fmt: skip
+    for field in most.keys() & set(rows.dtype.names or ()):
+        if len(rows) and rows[field].max() >= most[field]:
+            raise trace.damaged(name, ValueError(f"{field} {rows[field].max()} does not exist"))
+    return rows
+
+
 def pes_of(trace: Trace, selection: Selection) -> Ints:
     """Return int64[n]: numbers of the PEs that are selected.
 
@@ -67,7 +87,7 @@ def slots_of(trace: Trace, selection: Selection, part: Window) -> tuple[Array, F
     float64[n]
         What of the count lies in the window: of a segment that it cuts, as much as of its cycles.
     """
-    rows, inside = trace.table("slots"), parts_inside(trace, part)
+    rows, inside = rows_of(trace, "slots"), parts_inside(trace, part)
     is_mine = inside[rows["segment"]] > 0
     if selection.unit is not None:
         is_mine &= np.isin(rows["unit"], pes_of(trace, selection))
@@ -118,7 +138,7 @@ def counters_of(
     with_doors : bool
         Whether all memories are with the network's doors.
     """
-    rows, inside = trace.table("counters"), parts_inside(trace, part)
+    rows, inside = rows_of(trace, "counters"), parts_inside(trace, part)
     memories = numbers(trace.memories, selection.memory, "memory")
     if memories is None:
         memories = set(range(len(trace.memories) - (0 if with_doors else 2)))

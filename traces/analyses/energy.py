@@ -9,7 +9,7 @@ from ..errors import TraceError
 from ..kernel import kernel
 from ..reader import Trace
 from ..selection import ALL, Selection, numbers
-from .counted import counts, note_of_cut, slots_of
+from .counted import counts, note_of_cut, rows_of, slots_of
 from .figure import (
     end_of,
     look_of,
@@ -27,6 +27,7 @@ from .window import (
     Window,
     bins_of,
     blocks,
+    check_inside,
     cycles_inside,
     parts_inside,
     spread,
@@ -47,8 +48,8 @@ MASK, BYTE = np.uint64(0xFFFF), np.uint64(0xFF)
 
 
 @kernel
-def add(access: Array, low: int, width: int, of_layer: Array, of_bin: Array) -> None:
-    """Add the bytes of accesses by layer, and to the bins of their cycles.
+def add(access: Array, low: int, width: int, of_layer: Array, of_bin: Array) -> int:
+    """Add bytes by layer, and to the bins of their cycles; return how many accesses are in none.
 
     Parameters
     ----------
@@ -61,12 +62,18 @@ def add(access: Array, low: int, width: int, of_layer: Array, of_bin: Array) -> 
     of_bin : int64[n_bins, n_memories, 2]
         Changed.
     """
+    outside = 0
     for i in range(len(access)):
         word = access[i, WORD]
         memory, op = np.int64((word >> MEMORY) & BYTE), np.int64(word >> OP)
         size = np.int64((word >> SIZE) & MASK)
+        at = (np.int64(access[i, CYCLE]) - low) // width
+        if at < 0 or at >= len(of_bin):
+            outside += 1
+            continue
         of_layer[np.int64((word >> LAYER) & MASK), memory, op] += size
-        of_bin[(np.int64(access[i, CYCLE]) - low) // width, memory, op] += size
+        of_bin[at, memory, op] += size
+    return outside
 
 
 class Parts(NamedTuple):
@@ -157,7 +164,8 @@ def _memories(
     of_layer = np.zeros((len(trace.layers), n, 2), np.int64)
     of_bin = np.zeros((time.n, n, 2), np.int64)
     for block in blocks(trace, selection, part, progress):
-        add(words(block), time.low, time.width, of_layer, of_bin)
+        outside = add(words(block), time.low, time.width, of_layer, of_bin)
+        check_inside(trace, outside)
     memories = trace.table("memories")
     price = np.stack([memories["read_byte_pj"], memories["write_byte_pj"]], axis=1)
     kept = np.flatnonzero(of_layer.any(axis=(0, 2)))
@@ -177,7 +185,7 @@ def _counted(trace: Trace, selection: Selection, part: Window, time: Bins) -> Pa
         for column, pj in ((0, causes["is_busy"] * trace.attribute("mac_pj")),
                            (1, causes["is_idle"] * idle)):  # fmt: skip
             np.add.at(whole[:, column], rows["segment"], rows["count"] * pj[rows["cause"]])
-    flits, units = trace.table("flits"), numbers(trace.units, selection.unit, "unit")
+    flits, units = rows_of(trace, "flits"), numbers(trace.units, selection.unit, "unit")
     if units is not None:
         source = trace.table("links")["source"][flits["link"]]
         flits = flits[np.isin(source, sorted(units))]

@@ -8,6 +8,7 @@ from ..errors import TraceError
 from ..reader import Trace
 from ..selection import ALL, Selection, numbers
 from . import mesh_map
+from .counted import rows_of
 from .figure import title
 from .finding import Finding, Progress, about, silent, table
 from .window import Floats, Ints, window
@@ -55,7 +56,7 @@ def links(trace: Trace, selection: Selection = ALL, progress: Progress = silent)
     record = segments[part.segments]
     np.add.at(length, record["layer"], (record["cycle1"] - record["cycle0"]).astype(np.int64))
     layers = np.flatnonzero(length)
-    rows = trace.table("flits")
+    rows = rows_of(trace, "flits")
     rows = rows[np.isin(rows["segment"], part.segments)]
     flits = np.zeros((len(trace.layers), len(of)), np.int64)
     np.add.at(flits, (segments["layer"][rows["segment"]], rows["link"]), rows["count"].astype(int))

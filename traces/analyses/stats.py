@@ -10,7 +10,7 @@ from ..errors import TraceError
 from ..reader import Trace
 from ..selection import ALL, Selection, numbers
 from ..totals import totals
-from .counted import counters_of
+from .counted import counters_of, rows_of
 from .finding import Progress, silent
 from .window import window
 
@@ -78,7 +78,7 @@ def _rows(trace: Trace, selection: Selection, what: str) -> NDArray[Any]:
         if field not in heeds and getattr(selection, field) is not None:
             are = "wave by wave, not cycle by cycle" if field == "cycles" else f"by no {field}"
             raise TraceError(f"{field}: {what} are counted {are}; leave it out")
-    rows, part = trace.table(TABLES[what]), window(trace, selection)
+    rows, part = rows_of(trace, TABLES[what]), window(trace, selection)
     is_mine = np.isin(rows["segment"], part.segments)
     if selection.unit is not None:
         units = numbers(trace.units, selection.unit, "unit") or set()

@@ -1,17 +1,18 @@
 """Utilisation: what multipliers' slots were used for, or lost to, over time and by PE."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernel import kernel
+from ..kernel import kernel, lowest_bit, popcount
 from ..reader import Trace
 from ..selection import ALL, Selection, numbers
 from .counted import counts, note_of_cut, pes_of, slots_of
 from .figure import CAUSES, MOST_NAMES, end_of, mark_layers, name_units, part_look, time_axis, title
 from .finding import Finding, Progress, about, silent, table
-from .window import Bins, Floats, Ints, Window, bins_of, spread, window, words
+from .window import Bins, Floats, Ints, Window, bins_of, check_inside, spread, window, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,29 +23,59 @@ ARITHMETIC = {"mnf": ("psum", "read"), "flexnn": ("acc", "write")}
 PE's arithmetic works: multiplications and fire scans read psums, FlexNN's products are written to
 accumulators."""
 Array = NDArray[Any]
-CYCLE, WORD, UNIT = 0, 2, np.uint64(0xFFFF)
+CYCLE, ONE = 0, np.uint64(1)
 
 
 @kernel
-def mark(access: Array, low: int, width: int, last: Array, count: Array) -> None:
-    """Count cycles that have accesses, by unit and bin.
+def mark(access: Array, begin: int, end: int, marks: Array) -> int:
+    """Mark the cycles of a unit that have accesses; return how many have no place.
 
     Parameters
     ----------
     access : uint64[n, 3]
-        Words of accesses, in order of cycles.
+        Words of accesses.
+    begin, end : int
+        Cycle of the first mark, and the one behind the last.
+    marks : uint64[n]
+        A bit for each cycle; changed.
+    """
+    outside = 0
+    for i in range(len(access)):
+        at = np.int64(access[i, CYCLE]) - begin
+        if at < 0 or at >= end - begin:
+            outside += 1
+            continue
+        marks[at >> 6] |= ONE << np.uint64(at & 63)
+    return outside
+
+
+@kernel
+def count_marks(marks: Array, begin: int, low: int, width: int, count: Array) -> None:
+    """Count marks by bin, and take them away.
+
+    Parameters
+    ----------
+    marks : uint64[n]
+        Changed.
+    begin : int
+        Cycle of the first mark.
     low, width : int
         First cycle, and cycles of a bin.
-    last : int64[n_units]
-        The cycle of each unit that was counted last; changed.
-    count : int64[n_units, n_bins]
+    count : int64[n_bins]
         Changed.
     """
-    for i in range(len(access)):
-        unit, cycle = np.int64(access[i, WORD] & UNIT), np.int64(access[i, CYCLE])
-        if last[unit] != cycle:
-            last[unit] = cycle
-            count[unit, (cycle - low) // width] += 1
+    for i in range(len(marks)):
+        word = marks[i]
+        if word == 0:
+            continue
+        at = begin + 64 * i - low
+        if at >= 0 and at // width == (at + 63) // width:
+            count[at // width] += popcount(word)
+            word = np.uint64(0)
+        while word:
+            count[(at + lowest_bit(word)) // width] += 1
+            word &= word - ONE
+        marks[i] = 0
 
 
 def utilization(
@@ -98,14 +129,29 @@ def _active(
         layers &= layers if wanted is None else wanted
         if not layers:
             continue
-        last = np.full(len(trace.units), -1, np.int64)
-        for block in trace.accesses(
-            sorted(layers), selection.unit, memory, op, selection.frame, selection.cycles
-        ):
-            mark(words(block), time.low, time.width, last, count)
-            progress(int(block["cycle"][-1]) - part.low, part.cycles)
+        of_mode = replace(selection, layer=sorted(layers), memory=memory, op=op)
+        _count_cycles(trace, of_mode, part, time, progress, count)
     progress(part.cycles, part.cycles)
     return count
+
+
+def _count_cycles(
+    trace: Trace, selection: Selection, part: Window, time: Bins, progress: Progress, count: Ints
+) -> None:
+    """Add cycles with accesses to int64[units, bins]; each block is of one unit and segment."""
+    segments, last = trace.segments, (-1, -1)
+    begin, end, marks = 0, 0, np.zeros(0, np.uint64)
+    for block in trace.accesses(**selection.arguments, order="storage"):
+        number = int(np.searchsorted(segments["cycle0"], block["cycle"][0], "right")) - 1
+        if last != (number, int(block["unit"][0])):
+            count_marks(marks, begin, time.low, time.width, count[last[1]])
+            if number != last[0]:
+                begin, end = (int(segments[name][number]) for name in ("cycle0", "cycle1"))
+                marks = np.zeros((end - begin + 63) // 64, np.uint64)
+                progress(max(0, begin - part.low), part.cycles)
+            last = number, int(block["unit"][0])
+        check_inside(trace, mark(words(block), begin, end, marks))
+    count_marks(marks, begin, time.low, time.width, count[last[1]])
 
 
 def _finding(

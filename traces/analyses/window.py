@@ -47,6 +47,8 @@ def window(trace: Trace, selection: Selection) -> Window:
         When it leaves nothing, or names what there is not.
     """
     layers = numbers(trace.layers, selection.layer, "layer")
+    if (trace.segments["layer"] >= len(trace.layers)).any():
+        raise trace.damaged("segments", ValueError("it tells of layers that do not exist"))
     found = trace._segment_numbers(selection.frame, layers)
     low, high = selection.cycles or (0, trace.cycles)
     of = trace.segments[found]
@@ -185,6 +187,18 @@ def blocks(
         at = int(np.searchsorted(segments["cycle0"], block["cycle"][-1], "right")) - 1
         progress(int(segments["cycle0"][at]) - part.low, part.cycles)
     progress(part.cycles, part.cycles)
+
+
+def check_inside(trace: Trace, outside: int) -> None:
+    """Raise when a kernel found accesses outside the cycles that it was told of.
+
+    Raises
+    ------
+    TraceError
+        Such a trace is damaged.
+    """
+    if outside:
+        raise trace.damaged("lists", ValueError(f"{outside} accesses lie outside their segments"))
 
 
 def words(block: NDArray[Any]) -> NDArray[np.uint64]:
