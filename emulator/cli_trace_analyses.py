@@ -30,6 +30,12 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
         None,
     ),
     "bins": (Annotated[int, typer.Option(metavar="N", help="Of time, at most.")], 100),
+    "block": (
+        Annotated[
+            int | None, typer.Option(metavar="BYTES", help="Of a block; default: a memory's word.")
+        ],
+        None,
+    ),
     "by": (
         Annotated[str, typer.Option(metavar="component|layer", help="What rows are of.")],
         "component",

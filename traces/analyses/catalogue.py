@@ -45,7 +45,7 @@ ANALYSES = {
     "balance": Analysis(
         "Tell how evenly the PEs share the work of each layer.",
         options=("of",),
-        size=(9, 5),
+        size=(8, 4.5),
     ),
     "banks": Analysis(
         "Tell how accesses spread over the banks of memories, and how many conflict.",
@@ -68,6 +68,11 @@ ANALYSES = {
         "Tell how many flits each link of the network carries, and map them.",
         heeds=("layer", "unit", "frame"),
         size=(6, 5),
+    ),
+    "reuse": Analysis(
+        "Tell how soon blocks of memories are touched again, and what caches would hit.",
+        options=("block", "bins"),
+        size=(8, 5),
     ),
     "utilization": Analysis(
         "Tell what the multipliers of each PE do, and what their slots are lost to, over time.",
