@@ -1,7 +1,9 @@
 """Bank conflicts against a brute force that sorts accesses into cycles."""
 
+import shutil
 from collections import Counter, defaultdict
 
+import h5py
 import pytest
 from analysed_runs import ended, runs
 
@@ -109,3 +111,16 @@ def test_numbers_below_1_are_refused(full, capsys, option):
 def test_more_banks_than_can_be_held_are_refused(full, capsys):
     code, _, err = ended(capsys, "banks", full("mnf"), "--banks", 10**9)
     assert code == 2 and "choose fewer" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("address", [-(10**6), 10**9])
+def test_addresses_outside_a_memory_are_refused(full, capsys, tmp_path, address):
+    path = shutil.copy(full("mnf"), tmp_path / "run.h5")
+    with h5py.File(path, "r+") as file:
+        items = file["patterns/items"][...]
+        psum = file["memories"]["name"].tolist().index(b"psum")
+        items["address"][items["memory"] == psum] = address
+        file["patterns/items"][...] = items
+    code, out, err = ended(capsys, "banks", path, "--memory", "psum")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "is damaged: psum has no" in err

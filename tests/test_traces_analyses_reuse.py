@@ -1,8 +1,10 @@
 """Reuse distances against LRU stacks that are lists."""
 
+import shutil
 from collections import Counter, defaultdict
 from statistics import median
 
+import h5py
 import numpy as np
 import pytest
 from analysed_runs import ended, runs
@@ -181,3 +183,16 @@ def test_distances_of_one_block_are_zero(full):
     with firemesh.open_trace(full("mnf")) as trace:
         rows = firemesh.analyse(trace, "reuse", Selection(memory="event_fifo"), block=65536).rows
     assert rows["mean"].tolist() == [0.0] and rows["footprint"] == 11 * 65536
+
+
+@pytest.mark.parametrize("address", [-(10**6), 10**9])
+def test_addresses_outside_a_memory_are_refused(full, capsys, tmp_path, address):
+    path = shutil.copy(full("mnf"), tmp_path / "run.h5")
+    with h5py.File(path, "r+") as file:
+        items = file["patterns/items"][...]
+        psum = file["memories"]["name"].tolist().index(b"psum")
+        items["address"][items["memory"] == psum] = address
+        file["patterns/items"][...] = items
+    code, out, err = ended(capsys, "reuse", path, "--memory", "psum")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "is damaged: psum has no" in err

@@ -1,8 +1,10 @@
 """The difference of two traces, against a brute force over all accesses and packets."""
 
 import json
+import shutil
 from collections import Counter
 
+import h5py
 import numpy as np
 import pytest
 from analysed_runs import ended, runs
@@ -254,7 +256,9 @@ def test_the_command_names_parameter_cycle_unit_and_access_and_ends_as_diff_does
     )
     assert "in this cycle: bytes 4 -> 12\n" in out
     code, out, err = ended(capsys, "diff", full("mnf"), full("mnf"))
-    assert (code, err) == (0, "") and out.splitlines()[-1].startswith("same: compared layers 4, units 12,")
+    assert (code, err) == (0, "") and out.splitlines()[-1].startswith(
+        "same: compared layers 4, units 12,"
+    )
     code, out, err = ended(capsys, "diff", full("mnf"), full("lanes"), "--json")
     assert code == 1 and json.loads(out)["is_same"] is False
 
@@ -298,3 +302,17 @@ def test_a_number_that_is_asked_for_is_the_name_in_the_first_trace(full):
         assert diff(a, b, Selection(unit=1)).compared["units"] == [a.units[1]]
         with pytest.raises(TraceError, match="unit: must be one of"):
             diff(a, b, Selection(unit=99))
+
+
+@pytest.mark.parametrize(
+    "table, field", [("counters", "unit"), ("counters", "memory"), ("slots", "cause")]
+)
+def test_counts_of_what_does_not_exist_are_refused(full, capsys, tmp_path, table, field):
+    path = shutil.copy(full("mnf"), tmp_path / "run.h5")
+    with h5py.File(path, "r+") as file:
+        rows = file[table][...]
+        rows[field][-1] = 200
+        file[table][...] = rows
+    code, out, err = ended(capsys, "diff", full("mnf"), path)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"table {table} is damaged" in err

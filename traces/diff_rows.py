@@ -104,6 +104,8 @@ def _expanded(side: Side, i: int, common: Common, memories: list[str]) -> Iterat
     is_door = memories[0] in NETWORK_MEMORIES if memories else False
     found = trace._expanded(int(side.segments[i]), shapes, units, "cycle", side.low, side.high)
     for block in found if memories else ():
+        if is_door:
+            _check_sources(side, block)
         if not plain:
             for name, number in (
                 ("unit", side.units), ("layer", side.layers), ("memory", side.memories),
@@ -115,6 +117,13 @@ def _expanded(side: Side, i: int, common: Common, memories: list[str]) -> Iterat
         if side.shift[i]:
             rows.view(np.int64)[:, 0] += side.shift[i]
         yield rows
+
+
+def _check_sources(side: Side, block: NDArray[Any]) -> None:
+    """Refuse packets of units that do not exist."""
+    most = int(block["address"].max()) >> PACKET_SHIFT
+    if most >= len(side.units):
+        raise side.trace.damaged("lists", ValueError(f"a packet comes from unit {most}"))
 
 
 def _from_common_sources(side: Side, block: NDArray[Any]) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .diff_sides import Common, Side
 from .schema import OPS
@@ -52,8 +53,7 @@ def totals(
 
 def _counted(side: Side, common: Common) -> Counter[Key]:
     trace, found = side.trace, Counter[Key]()
-    rows = trace.table("counters")
-    rows = rows[np.isin(rows["segment"], side.segments) & (side.units[rows["unit"]] >= 0)]
+    rows = _rows(side, "counters", memory=len(trace.memories), op=len(OPS))
     of = np.array([op in common.ops for op in OPS])
     memories = np.array([name in common.memories for name in trace.memories])
     rows = rows[memories[rows["memory"]] & of[rows["op"]]]
@@ -65,11 +65,21 @@ def _counted(side: Side, common: Common) -> Counter[Key]:
         found[name, what, "bytes"] += int(row["bytes"])
     for table, field in TABLES.items():
         names = trace.causes if field == "cause" else trace.waits
-        rows = trace.table(table)
-        rows = rows[np.isin(rows["segment"], side.segments) & (side.units[rows["unit"]] >= 0)]
+        rows = _rows(side, table, **{field: len(names)})
         for row in rows:
             key = trace.layers[layer[row["segment"]]], names[row[field]], WORDS[table]
             found[key] += int(row["count"])
+    return found
+
+
+def _rows(side: Side, table: str, **most: int) -> NDArray[Any]:
+    """Return the rows of compared segments and units; fields must be below ``most``."""
+    rows = side.trace.table(table)
+    for name, n in {"unit": len(side.units), **most}.items():
+        if len(rows) and rows[name].max() >= n:
+            raise side.trace.damaged(table, ValueError(f"{name} {rows[name].max()} does not exist"))
+    wanted = np.isin(rows["segment"], side.segments) & (side.units[rows["unit"]] >= 0)
+    found: NDArray[Any] = rows[wanted]
     return found
 
 

@@ -85,7 +85,7 @@ def count(
             end = begin
             if is_spread:
                 end = (address + max(int((word >> SIZE) & MASK), 1) - 1) // width[m]
-            elif begin >= banks[m]:
+            elif begin < 0 or begin >= banks[m]:
                 return i
         for k in range(begin, end + 1):
             one = bank[u, first[m] + (k % banks[m] if is_spread else k), op]

@@ -159,7 +159,7 @@ def make_room(one: Any, block: int, call: Array, stack: Array, last: Array, owne
               bits: Array, tree: Array) -> bool:  # fmt: skip
     """Tell whether a stack has room for a touch, after renumbering; else note what is missing."""
     call[STATUS] = DONE
-    if block >= stack[one, BLOCKS]:
+    if block < 0 or block >= stack[one, BLOCKS]:
         call[STATUS] = NEEDS_BLOCKS
     elif 2 * stack[one, LIVE] >= stack[one, STAMPS]:
         call[STATUS] = NEEDS_STAMPS
@@ -205,13 +205,15 @@ def follow(
         cycle, address, word = np.int64(access[i, 0]), np.int64(access[i, 1]), access[i, 2]
         m = np.int64((word >> MEMORY) & BYTE)
         one, size = np.int64(word & MASK) * n_memories + m, block_bytes[m]
-        begin = address * factor[m] >> SHIFT if address < SMALL else address // size
+        is_small = 0 <= address < SMALL
+        begin = address * factor[m] >> SHIFT if is_small else address // size
         behind_last = address + np.int64((word >> SIZE) & MASK)
         end = begin if behind_last <= (begin + 1) * size else (behind_last - 1) // size
         if call[RESUME] >= 0:
             begin, call[RESUME] = call[RESUME], -1
         for block in range(begin, end + 1):
-            if block >= stack[one, BLOCKS] or stack[one, NOW] >= stack[one, STAMPS]:
+            has_place = 0 <= block < stack[one, BLOCKS]
+            if not has_place or stack[one, NOW] >= stack[one, STAMPS]:
                 if not make_room(one, block, call, stack, last, owner, bits, tree):
                     return i
             now, stamp0 = stack[one, NOW], stack[one, STAMP0]

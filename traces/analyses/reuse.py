@@ -90,7 +90,7 @@ class Stacks:
         """Make room for more blocks of a stack."""
         record = self._trace.table("memories")[one % self._n]
         most = int(record["bytes"]) // int(self._block_bytes[one % self._n])
-        if block > most:
+        if not 0 <= block <= most:
             raise TraceError(
                 f"{self._trace.path}: is damaged: {self._trace.memories[one % self._n]} has no "
                 f"address {block * int(self._block_bytes[one % self._n])}; make the trace again"
