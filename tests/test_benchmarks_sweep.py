@@ -3,6 +3,7 @@
 Run with ``python -m pytest -m benchmark tests/test_benchmarks_sweep.py -s`` on two free cores.
 """
 
+import os
 import time
 from pathlib import Path
 
@@ -24,29 +25,31 @@ STUDY = {
     "activations": 0.4,
     "seeds": list(range(12)),
 }
-ROUNDS = 3
-"""The least time of each is taken, for others may use the machine."""
+QUIET = 0.5
+"""Load below which nobody else uses the machine, so that times by the clock tell something."""
 
 
-def seconds(workers):
-    """Return how long the points take, with the start of the workers and without."""
+def timed(workers):
+    """Return how long the points take by the clock, and on the busiest worker's core."""
     found = points(parse_study(STUDY, "speed"), Path(), "speed")
     warm = points(parse_study({**STUDY, "seeds": [98, 99]}, "speed"), Path(), "speed")
-    began = time.perf_counter()
     with own_cluster(workers) as client:
         assert all(outcome.status == "ok" for _, outcome in run_points(client, warm, workers))
-        started = time.perf_counter()
+        before, began = client.run(time.process_time), time.perf_counter()
         outcomes = list(run_points(client, found, workers))
-        ended = time.perf_counter()
+        ended, after = time.perf_counter(), client.run(time.process_time)
     assert all(outcome.status == "ok" for _, outcome in outcomes)
-    return ended - started, ended - began
+    return ended - began, max(after[worker] - before[worker] for worker in after)
 
 
 def test_two_workers_take_little_more_than_half_the_time_of_one():
-    rounds = [(seconds(1), seconds(2)) for _ in range(ROUNDS)]
-    for one, two in rounds:
-        print(f"\none worker {one[0]:.1f} s ({one[1]:.1f} s with its start), two {two[0]:.1f} s "
-              f"({two[1]:.1f} s)", end="")  # fmt: skip
-    one, two = (min(found[n][0] for found in rounds) for n in (0, 1))
-    print(f"\n{len(STUDY['seeds'])} points, least of {ROUNDS}: {one / two:.2f}")
-    assert one / two >= 1.7
+    load = os.getloadavg()[0]
+    one, two = timed(1), timed(2)
+    clock, core = one[0] / two[0], one[1] / two[1]
+    print(f"\n{len(STUDY['seeds'])} points, load {load:.1f}: one worker {one[0]:.1f} s, two "
+          f"{two[0]:.1f} s: {clock:.2f}; on the busiest core {one[1]:.1f} s and {two[1]:.1f} s: "
+          f"{core:.2f}")  # fmt: skip
+    assert core >= 1.7
+    if load > QUIET:
+        pytest.skip(f"others use the machine (load {load:.1f}): {clock:.2f} by the clock")
+    assert clock >= 1.7
