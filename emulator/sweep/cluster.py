@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import signal
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -74,33 +77,55 @@ def own_cluster(workers: int) -> Iterator[Connected]:
         When they cannot be started.
     """
     import dask
-    from distributed import Client, LocalCluster
-    from distributed.system import MEMORY_LIMIT
+    from distributed import Client
 
+    resource_tracker.ensure_running()  # which would let the thread that starts it hear Ctrl-C
     with ExitStack() as stack:
         stack.enter_context(quiet())
         stack.enter_context(dask.config.set(SETTINGS))
         scratch = stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True))
+        deaf = stack.enter_context(ThreadPoolExecutor(1, initializer=_ignore_ctrl_c))
+        starting = deaf.submit(_started, workers, scratch)
+        stack.callback(_close, starting)
         try:
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address=":0",
-                scheduler_kwargs={"dashboard": False},
-                memory_limit=MEMORY_LIMIT // workers,
-                local_directory=scratch,
-                preload=[f"{__package__}.worker"],
-                silence_logs=logging.CRITICAL + 1,
-            )
-            stack.enter_context(cluster)
+            cluster = starting.result()
             client = stack.enter_context(Client(cluster, set_as_default=False))
         except (OSError, RuntimeError, TimeoutError) as error:
             raise MachineError(
                 f"--workers {workers}: they cannot be started ({words(error)}); try fewer"
             ) from None
         yield client
+
+
+def _ignore_ctrl_c() -> None:
+    """Leave Ctrl-C to the main thread; processes that this one's threads start inherit that."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def _started(workers: int, scratch: str) -> Any:
+    """Return a cluster of processes with one thread each."""
+    from distributed import LocalCluster
+    from distributed.system import MEMORY_LIMIT
+
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=":0",
+        scheduler_kwargs={"dashboard": False},
+        memory_limit=MEMORY_LIMIT // workers,
+        local_directory=scratch,
+        preload=[f"{__package__}.worker"],
+        silence_logs=logging.CRITICAL + 1,
+    )
+
+
+def _close(starting: "Future[Any]") -> None:
+    """Close a cluster when it has started, if it does."""
+    if starting.exception() is None:
+        starting.result().close()
 
 
 @contextmanager
