@@ -23,8 +23,8 @@ SIZE, MEMORY, OP = np.uint64(32), np.uint64(48), np.uint64(56)
 MASK, BYTE = np.uint64(0xFFFF), np.uint64(0xFF)
 LAST, USED, COUNT = range(3)
 """Of a bank: the last cycle in which it was used, accesses in that cycle, accesses in all."""
-FILLED, MOST, CONFLICTS = range(3)
-"""Of a memory: cycles of banks with accesses, the most of a bank in a cycle, those too many."""
+ACCESSES, FILLED, MOST, CONFLICTS = range(4)
+"""Of a memory: accesses, cycles of banks with any, most of a bank in a cycle, those too many."""
 CYCLE, TURNS, EXTRA = range(3)
 """Of a unit's memory: a cycle, the turns that it takes, turns beyond the first of all cycles."""
 MOST_BANKS = 1 << 21
@@ -41,6 +41,8 @@ class Layout(NamedTuple):
     ----------
     width : int64[n]
         Bytes from bank to bank; 0 where there is one.
+    inverse : float64[n]
+        Of the width, by which addresses are divided but for 1 more or less.
     banks : int64[n]
     first : int64[n]
         Its first bank among those of all memories.
@@ -49,6 +51,7 @@ class Layout(NamedTuple):
     """
 
     width: Ints
+    inverse: NDArray[np.float64]
     banks: Ints
     first: Ints
     ports: Ints
@@ -56,8 +59,8 @@ class Layout(NamedTuple):
 
 @kernel
 def count(
-    access: Array, is_spread: bool, width: Array, banks: Array, first: Array, ports: Array,
-    bank: Array, memory: Array, unit: Array,
+    access: Array, is_spread: bool, width: Array, inverse: Array, banks: Array, first: Array,
+    ports: Array, bank: Array, memory: Array, unit: Array,
 ) -> int:  # fmt: skip
     """Count accesses of banks, in order of cycles; return the first behind the last bank, or -1.
 
@@ -67,39 +70,43 @@ def count(
         Words of accesses.
     is_spread : bool
         Whether an access is one of each ``width`` bytes that it touches; else of its first byte.
-    width, banks, first, ports
+    width, inverse, banks, first, ports
         See `Layout`.
     bank : int64[n_units, n_banks, 2, 3]
         By operation, `LAST` and the next; changed.
-    memory : int64[n_memories, 2, 3]
-        `FILLED` and the next; changed.
+    memory : int64[n_memories, 2, 4]
+        `ACCESSES` and the next; changed.
     unit : int64[n_units, n_memories, 2, 3]
         `CYCLE` and the next; changed.
     """
     for i in range(len(access)):
         cycle, address, word = np.int64(access[i, 0]), np.int64(access[i, 1]), access[i, 2]
         u, m, op = np.int64(word & MASK), np.int64((word >> MEMORY) & BYTE), np.int64(word >> OP)
+        memory[m, op, ACCESSES] += 1
         begin, end = np.int64(0), np.int64(0)
         if width[m] > 0:
-            begin = address // width[m]
+            begin = np.int64(address * inverse[m])
+            begin += (address >= (begin + 1) * width[m]) - (address < begin * width[m])
             end = begin
             if is_spread:
                 end = (address + max(int((word >> SIZE) & MASK), 1) - 1) // width[m]
             elif begin < 0 or begin >= banks[m]:
                 return i
         for k in range(begin, end + 1):
-            one = bank[u, first[m] + (k % banks[m] if is_spread else k), op]
-            if one[LAST] != cycle:
-                one[LAST], one[USED] = cycle, 0
+            b = first[m] + (k % banks[m] if is_spread else k)
+            used = bank[u, b, op, USED] + 1
+            if bank[u, b, op, LAST] != cycle:
+                bank[u, b, op, LAST], used = cycle, 1
                 memory[m, op, FILLED] += 1
-            one[USED] += 1
-            one[COUNT] += 1
-            memory[m, op, MOST] = max(memory[m, op, MOST], one[USED])
-            if one[USED] > ports[m, op]:
+            bank[u, b, op, USED] = used
+            bank[u, b, op, COUNT] += 1
+            if used > memory[m, op, MOST]:
+                memory[m, op, MOST] = used
+            if used > ports[m, op]:
                 memory[m, op, CONFLICTS] += 1
                 if unit[u, m, op, CYCLE] != cycle:
                     unit[u, m, op, CYCLE], unit[u, m, op, TURNS] = cycle, 1
-                turns = (one[USED] + ports[m, op] - 1) // ports[m, op]
+                turns = (used + ports[m, op] - 1) // ports[m, op]
                 if turns > unit[u, m, op, TURNS]:
                     unit[u, m, op, EXTRA] += turns - unit[u, m, op, TURNS]
                     unit[u, m, op, TURNS] = turns
@@ -148,10 +155,9 @@ def banks(
     part, layout = window(trace, selection), _layout(trace, banks, ports, interleave)
     n_units, n = len(trace.units), len(trace.memories)
     of_bank = np.zeros((n_units, int(layout.banks.sum()), 2, 3), np.int64)
-    of_memory, of_unit = np.zeros((n, 2, 3), np.int64), np.zeros((n_units, n, 2, 3), np.int64)
+    of_memory, of_unit = np.zeros((n, 2, 4), np.int64), np.zeros((n_units, n, 2, 3), np.int64)
     of_bank[..., LAST], of_unit[..., CYCLE] = -1, -1
     is_spread = banks is not None or interleave is not None
-    total = np.zeros((n, 2), np.int64)
     for block in blocks(trace, selection, part, progress, "cycle"):
         at = count(words(block), is_spread, *layout, of_bank, of_memory, of_unit)
         if at >= 0:
@@ -159,17 +165,10 @@ def banks(
                 f"{trace.path}: is damaged: {trace.memories[block['memory'][at]]} has no bank of "
                 f"address {block['address'][at]}; make the trace again"
             )
-        total += _accesses(block, n)
     facts = about(trace, selection) | {"cycles": part.cycles}
     asked = {"banks": banks, "ports": ports, "interleave": interleave}
     facts |= {f"as_if_{name}": value for name, value in asked.items() if value is not None}
-    return _finding(trace, layout, total, of_bank, of_memory, of_unit, facts)
-
-
-def _accesses(block: Array, n: int) -> Ints:
-    """Return int64[n, 2]: accesses by memory and op."""
-    key = block["memory"].astype(np.int64) * 2 + block["op"]
-    return np.bincount(key, minlength=2 * n).reshape(n, 2)
+    return _finding(trace, layout, of_bank, of_memory, of_unit, facts)
 
 
 def _layout(trace: Trace, banks: int | None, ports: int | None, interleave: int | None) -> Layout:
@@ -190,22 +189,23 @@ def _layout(trace: Trace, banks: int | None, ports: int | None, interleave: int 
         )
     has = np.stack([record["read_ports"], record["write_ports"]], 1).astype(np.int64)
     has = np.maximum(has, 1) if ports is None else np.full_like(has, ports)
-    return Layout(np.where(n > 1, own, 0), n, np.cumsum(n) - n, has)
+    width = np.where(n > 1, own, 0)
+    return Layout(width, 1 / np.maximum(width, 1), n, np.cumsum(n) - n, has)
 
 
 def _finding(
-    trace: Trace, layout: Layout, total: Ints, of_bank: Ints, of_memory: Ints, of_unit: Ints,
+    trace: Trace, layout: Layout, of_bank: Ints, of_memory: Ints, of_unit: Ints,
     facts: dict[str, Any],
 ) -> Finding:  # fmt: skip
     rows = []
-    for memory, op in np.argwhere(total).tolist():
+    for memory, op in np.argwhere(of_memory[..., ACCESSES]).tolist():
         first, n = int(layout.first[memory]), int(layout.banks[memory])
         mine = of_bank[:, first : first + n, op, COUNT]
-        filled, most, conflicts = of_memory[memory, op].tolist()
+        total, filled, most, conflicts = of_memory[memory, op].tolist()
         extra, used = of_unit[:, memory, op, EXTRA], int(mine.sum())
         rows.append(
             (trace.memories[memory], trace.ops[op], n, int(layout.ports[memory, op]),
-             int(total[memory, op]), mine.max(axis=1).sum() / used, used / filled, most,
+             total, mine.max(axis=1).sum() / used, used / filled, most,
              conflicts, int(extra.sum()), int(extra.max()))
         )  # fmt: skip
     told = ("memory", "op", "banks", "ports", "accesses", "busiest", "mean", "most", "conflicts",
