@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from .traces.analyses.catalogue import analyse
     from .traces.errors import TraceError
     from .traces.exporters.export import export
-    from .traces.reader import Trace, open_trace, sample_trace
+    from .traces.opened import open_trace, sample_trace
+    from .traces.reader import Trace
     from .traces.selection import Selection
 
 _WHERE = {
@@ -47,8 +48,8 @@ _WHERE = {
     "export": "traces.exporters.export",
     "Selection": "traces.selection",
     "Trace": "traces.reader",
-    "open_trace": "traces.reader",
-    "sample_trace": "traces.reader",
+    "open_trace": "traces.opened",
+    "sample_trace": "traces.opened",
     "TraceError": "traces.errors",
 }
 

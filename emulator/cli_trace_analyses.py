@@ -105,7 +105,7 @@ def _run(
     plot: Path | None,
 ) -> None:
     from ..traces.analyses.finding import records
-    from ..traces.reader import open_trace
+    from ..traces.opened import open_trace
     from .outputs import check_figure, check_outputs, write_table
 
     check_outputs({"--out": out, "--plot": plot}, [path])

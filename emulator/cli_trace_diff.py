@@ -37,7 +37,7 @@ def diff(
 ) -> None:
     """Tell where two traces begin to differ, and in what; exit code 1 when they do."""
     from ..traces.diff import diff as compare
-    from ..traces.reader import open_trace
+    from ..traces.opened import open_trace
 
     chosen = selection(layer, unit, memory, op, frame, cycles)
     with open_trace(a) as first, open_trace(b) as second, progress("") as bar:

@@ -64,7 +64,7 @@ def export(
     from ..traces.exporters.export import export as write
     from ..traces.exporters.export import find_exporter, side_file
     from ..traces.exporters.exporter import Options
-    from ..traces.reader import open_trace
+    from ..traces.opened import open_trace
 
     chosen = selection(layer, unit, memory, op, frame, cycles)
     options = Options(chosen, relative, clock, burst_bytes, merge, split, form)

@@ -53,7 +53,7 @@ def _layers(trace: "Trace") -> list[dict[str, Any]]:
 
 def info(path: File, as_json: AsJson = False) -> None:
     """Print what a trace is of: run, layers, sizes."""
-    from ..traces.reader import open_trace
+    from ..traces.opened import open_trace
 
     with open_trace(path) as trace:
         about = _about(trace)
@@ -85,7 +85,7 @@ def info(path: File, as_json: AsJson = False) -> None:
 
 def verify(path: File, as_json: AsJson = False) -> None:
     """Check a trace: checksums, counters, ports, addresses, packets; exit code 1 with problems."""
-    from ..traces.reader import open_trace
+    from ..traces.opened import open_trace
     from ..traces.verify import verify as check
 
     with open_trace(path) as trace, progress("segment") as bar:

@@ -41,7 +41,7 @@ def stats(
 ) -> None:
     """Print totals: accesses and bytes, slots by cause, flits over links, or stalls in routers."""
     from ..traces.analyses.stats import stats as add_up
-    from ..traces.reader import open_trace
+    from ..traces.opened import open_trace
 
     fields = None if by is None else tuple(field.strip() for field in by.split(","))
     chosen = selection(layer, unit, memory, op, frame, cycles)

@@ -11,7 +11,7 @@ from oracle_flexnn import run_layer as oracle
 import firemesh
 from firemesh.emulator.kinds import Memory
 from firemesh.emulator.slots import Cause
-from firemesh.traces.reader import open_trace
+from firemesh.traces.opened import open_trace
 from firemesh.traces.verify import verify
 
 FIELDS = ("cycle", "unit", "memory", "op", "size")

@@ -213,8 +213,9 @@ def test_importing_firemesh_imports_neither_numba_nor_numpy_nor_any_part_of_it()
 
 
 def test_every_public_name_is_there():
-    names = ["Machine", "Network", "Result", "Selection", "Trace", "TraceError", "analyse", "export",
-             "formats", "images", "load", "machine", "open_trace", "run", "sample_trace"]  # fmt: skip
+    names = ["Machine", "Network", "Result", "Selection", "Trace", "TraceError", "analyse",
+             "export", "formats", "images", "load", "machine", "open_trace", "run",
+             "sample_trace"]  # fmt: skip
     assert firemesh.__all__ == names
     assert [getattr(firemesh, name).__name__ for name in names] == names
 

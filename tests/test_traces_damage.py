@@ -20,7 +20,7 @@ import pytest
 
 from firemesh.emulator.cli import main
 from firemesh.traces.errors import TraceError
-from firemesh.traces.reader import open_trace
+from firemesh.traces.opened import open_trace
 from firemesh.traces.schema import ATTRIBUTES, SCHEMA_VERSION, TABLES, TEXT
 from firemesh.traces.verify import verify
 

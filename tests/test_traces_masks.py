@@ -14,7 +14,7 @@ import firemesh
 from firemesh.traces import blocks, long_rows, members
 from firemesh.traces.lists import Rule
 from firemesh.traces.masks import pack
-from firemesh.traces.reader import open_trace
+from firemesh.traces.opened import open_trace
 from firemesh.traces.schema import NETWORK_MEMORIES, Walk, dtype_of, table
 from firemesh.traces.verify import verify
 from firemesh.traces.writer import TraceWriter

@@ -20,7 +20,7 @@ from test_traces_masks import (
 import firemesh
 from firemesh.traces.lists import Rule
 from firemesh.traces.masks import MOST_BITS, pack
-from firemesh.traces.reader import open_trace
+from firemesh.traces.opened import open_trace
 from firemesh.traces.schema import NETWORK_MEMORIES, Walk
 from firemesh.traces.verify import verify
 from firemesh.traces.writer import TraceWriter

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_traces_masks_layer import Layer
 
-from firemesh.traces.reader import open_trace
+from firemesh.traces.opened import open_trace
 from firemesh.traces.verify import verify
 
 pytestmark = pytest.mark.benchmark

@@ -11,7 +11,7 @@ from test_emulator_oracle import run_frames
 from firemesh.emulator.mnf.result import of_wave
 from firemesh.emulator.mnf.trace import MnfTrace
 from firemesh.emulator.recorder import Recorder
-from firemesh.traces.reader import open_trace
+from firemesh.traces.opened import open_trace
 from firemesh.traces.verify import verify
 
 ABOUT = {"input_digest": "", "mode": "mnf", "command": "test"}

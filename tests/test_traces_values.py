@@ -8,7 +8,7 @@ from test_emulator_oracle import run_frames
 from test_traces_oracle import record
 
 import firemesh
-from firemesh.traces.reader import open_trace
+from firemesh.traces.opened import open_trace
 
 
 def fired(trace, layer, unit):

@@ -1,4 +1,4 @@
-"""The trace reader: `open_trace`."""
+"""The trace reader: what the tables of an open trace tell, access by access."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -25,42 +25,10 @@ from .schema import (
     PACKET_SHIFT,
     Walk,
 )
-from .selection import Selection, Wanted, number_of, numbers
+from .selection import Wanted, number_of, numbers
 from .shapes import Shapes, shapes_of
 from .totals import energy, totals
 from .values import WORD_BYTES, psum_blocks
-
-
-def open_trace(path: str | Path) -> "Trace":
-    """Open a trace, or what there is so far of one that is being written.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file. Where there is none, its folder ``PATH.partial`` is read.
-
-    Returns
-    -------
-    Trace
-
-    Raises
-    ------
-    TraceError
-        When the file is missing, damaged, no trace, or of a newer schema.
-
-    Examples
-    --------
-    >>> import firemesh
-    >>> with firemesh.open_trace(firemesh.sample_trace()) as trace:
-    ...     [str(layer) for layer in trace.layers][:2]
-    ['conv1', 'conv2']
-    """
-    return Trace(Path(path))
-
-
-def sample_trace() -> Path:
-    """Return the path of the sample trace that comes with firemesh: one image of digits."""
-    return Path(__file__).with_name("digits.h5")
 
 
 class Trace(TraceFile):
@@ -307,50 +275,6 @@ class Trace(TraceFile):
         return found
 
     # ---- tables for data people
-
-    def to_dataframe(self, **selection: Any) -> Any:
-        """Return accesses as a pandas DataFrame, names as categoricals.
-
-        Parameters
-        ----------
-        **selection
-            ``layer``, ``unit``, ``memory``, ``op``, ``frame``, ``cycles``: see `accesses`.
-
-        Raises
-        ------
-        TraceError
-            When there are more than `firemesh.traces.dataframe.MOST_ROWS`, or pandas is missing.
-        """
-        from .dataframe import dataframe
-
-        return dataframe(self, Selection(**selection))
-
-    def to_parquet(
-        self, path: str | Path, progress: Any = None, force: bool = False, **selection: Any
-    ) -> int:
-        """Write accesses to a Parquet file, a row group a layer or more; return how many.
-
-        Parameters
-        ----------
-        path : str or Path
-            Beside it comes ``PATH.meta.json``, the facts.
-        progress : callable, optional
-            Called with what is done and what there is in all.
-        force : bool
-            Replace what is there.
-        **selection
-            ``layer``, ``unit``, ``memory``, ``op``, ``frame``, ``cycles``: see `accesses`.
-
-        Raises
-        ------
-        TraceError
-            When nothing is selected, the file exists, or pyarrow is missing.
-        """
-        from .exporters.export import export
-        from .exporters.exporter import Options
-
-        options = Options(Selection(**selection))
-        return export(self, "parquet", path, options, force, progress).counts["rows"]
 
     # ---- packets
 
