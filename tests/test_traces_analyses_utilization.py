@@ -19,6 +19,7 @@ CASES = (
     ("frames", {"frame": 1, "cycles": (1000, 1744)}),
     ("streamed", {"cycles": (1234, 5678)}),
     ("flexnn", {"cycles": (50, 1200), "layer": ("conv1", "conv2")}),
+    ("flexnn", {"layer": ("conv2",), "unit": ("vpe4_2",)}),
     ("hybrid", {"cycles": (300, 2000), "unit": ("pe1", "pe2", "pe9")}),
 )
 
@@ -58,7 +59,7 @@ def test_shares_are_those_of_stored_slots_and_active_is_counted_cycle_by_cycle(n
         work, causes = working(trace, **selection), found.rows.dtype.names[3:]
         multipliers = trace.attribute("multipliers")
     assert found.rows["unit"].tolist() == pes
-    assert {cause for (_, cause), n in slots.items() if n} <= {*causes}
+    assert {cause for (pe, cause), n in slots.items() if n and pe in pes} <= {*causes}
     for row in found.rows:
         of = row["unit"]
         total = sum(slots[of, cause] for cause in causes)
@@ -68,6 +69,9 @@ def test_shares_are_those_of_stored_slots_and_active_is_counted_cycle_by_cycle(n
             assert row[cause] == pytest.approx(float(slots[of, cause] / total), abs=1e-12)
     active = sum(unit in pes for unit, _ in work)
     assert found.facts["active"] == pytest.approx(active / cycles / len(pes))
+    executed = sum(slots[pe, "executed"] for pe in pes)
+    share = float(executed / cycles / len(pes) / multipliers)
+    assert found.facts["executed"] == pytest.approx(share)
 
 
 @pytest.mark.parametrize("name, selection", CASES)

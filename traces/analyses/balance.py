@@ -26,6 +26,8 @@ LEAST_SPAN = 0.1
 """Of the colours around the mean."""
 WIDEST = 16
 """PEs of which the figure writes each number."""
+ROUNDING = 1e-9
+"""By which equal amounts, taken in proportion to cycles, may differ; of the amount."""
 
 
 def balance(
@@ -134,7 +136,7 @@ def _finding(
         layer=np.array(layers)[kept], cycles=counts(length[kept]), pes=(mine[kept] > 0).sum(axis=1),
         mean=mean, max_over_mean=mine[kept].max(axis=1, initial=0) / mean,
         min_over_mean=mine[kept].min(axis=1, initial=np.inf) / mean,
-        cv=mine[kept].std(axis=1) / mean, busiest=np.array(units)[mine[kept].argmax(axis=1)],
+        cv=mine[kept].std(axis=1) / mean, busiest=np.array(units)[_most(mine[kept])],
         wait_cycles=wait[kept], wait_share=wait[kept] / length[kept],
     )  # fmt: skip
     series = table(
@@ -142,6 +144,13 @@ def _finding(
         **{name: counts(amount.ravel()) for name, amount in amounts.items()},
     )  # fmt: skip
     return Finding("balance", rows, facts, series)
+
+
+def _most(amounts: Floats) -> Ints:
+    """Return int64[layers]: the first PE that has the most, but for rounding."""
+    most = amounts.max(axis=1, keepdims=True, initial=0)
+    first: Ints = (amounts >= most * (1 - ROUNDING)).argmax(axis=1)
+    return first
 
 
 def draw(found: Finding, figure: "Figure") -> None:

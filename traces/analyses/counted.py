@@ -110,9 +110,7 @@ def n_cut(trace: Trace, part: Window) -> int:
 def note_of_cut(trace: Trace, part: Window, what: str) -> dict[str, Any]:
     """Return a fact that tells of waves that are cut, where there are any."""
     n = n_cut(trace, part)
-    told = (
-        "1 wave, which the window cuts, is" if n == 1 else f"{n} waves, which the window cuts, are"
-    )
+    told = f"{n} wave{'' if n == 1 else 's'}, which the window cuts, are"
     return {"cut": f"{what} of {told} taken in proportion to cycles"} if n else {}
 
 

@@ -173,7 +173,8 @@ def _finding(
     )  # fmt: skip
     facts |= {"slots": counts(slots.sum()).item()}
     facts |= {"active": float(busy.sum() / slots.sum())}
-    facts |= {name: float(by_unit[:, i].sum() / slots.sum()) for i, name in enumerate(causes[:1])}
+    executed = sum(by_unit[:, i].sum() for i, name in enumerate(causes) if name == "executed")
+    facts |= {"executed": float(executed / slots.sum())}
     there = over_time.sum(axis=1)
     there[there < 0.5] = np.nan
     series = table(
