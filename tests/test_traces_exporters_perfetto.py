@@ -270,6 +270,21 @@ def test_a_flow_leads_from_each_packet_to_each_of_its_arrivals_in_the_window(tra
     assert found == sorted(wanted) and len(wanted) > 100
 
 
+@pytest.mark.parametrize("cycle", (0, 34, 40, 146, 560))
+def test_a_window_of_one_cycle_has_its_accesses_and_packets(traces, tmp_path, cycle):
+    window = cycle, cycle + 1
+    report, events, _ = written(traces["sample"], tmp_path / "p.json", cycles=window)
+    with firemesh.open_trace(traces["sample"]) as trace:
+        assert report.counts["accesses"] == sum(map(len, trace.accesses(cycles=window)))
+        told = ((trace.packets(), "created"), (trace.deliveries(), "cycle"))
+        wanted = [sum(int((one[name] == cycle).sum()) for one in blocks) for blocks, name in told]
+    slices, found = Drawn(events).slices, [0, 0]
+    for (_, track), rows in slices.items():
+        for place, name in enumerate(("packets sent", "packets arrived")):
+            found[place] += len(rows) * str(track).startswith(name)
+    assert found == wanted
+
+
 def test_relative_cycles_begin_with_the_window(traces, tmp_path):
     whole = written(traces["mnf"], tmp_path / "a.json", cycles=(600, 640))[1]
     moved = written(traces["mnf"], tmp_path / "b.json", cycles=(600, 640), relative=True)[1]

@@ -55,7 +55,7 @@ class Tracks:
             name = self._names[2 * one.memory + one.op] + number
             group = self._overview.group[one.unit]
             self._tracks.append(self._overview.events.track(group, name))
-        process, thread = np.array(self._tracks, np.int64).T
+        process, thread = np.array(self._tracks, np.int64).reshape(-1, 2).T
         us, ns = np.divmod(cycle, np.uint64(CYCLES))
         return {"pid": process[which], "tid": thread[which], "us": us, "ns": ns}
 
