@@ -102,14 +102,16 @@ def test_a_sound_trace_has_no_conflicts_with_its_own_banks_and_ports(full, name)
 
 
 @pytest.mark.parametrize("option", ["--banks", "--ports", "--interleave"])
-def test_numbers_below_1_are_refused(full, capsys, option):
-    code, out, err = ended(capsys, "banks", full("mnf"), option, 0)
+@pytest.mark.parametrize("number", [0, -1, 1 << 63, (1 << 63) - 1, 10**40])
+def test_numbers_below_1_or_too_large_are_refused(full, capsys, option, number):
+    code, out, err = ended(capsys, "banks", full("mnf"), option, number)
     assert (code, out) == (2, "")
-    assert f"{option[2:]}: must be 1 or more, got 0" in err and err.count("\n") == 1
+    assert f"{option[2:]}: must be 1 to " in err and f"got {number}" in err
+    assert err.count("\n") == 1
 
 
 def test_more_banks_than_can_be_held_are_refused(full, capsys):
-    code, _, err = ended(capsys, "banks", full("mnf"), "--banks", 10**9)
+    code, _, err = ended(capsys, "banks", full("mnf"), "--banks", 10**6)
     assert code == 2 and "choose fewer" in err and err.count("\n") == 1
 
 

@@ -29,6 +29,8 @@ CYCLE, TURNS, EXTRA = range(3)
 """Of a unit's memory: a cycle, the turns that it takes, turns beyond the first of all cycles."""
 MOST_BANKS = 1 << 21
 """Of all units."""
+MOST_NUMBER = 1 << 40
+"""Ports, or bytes, that may be asked for."""
 MOST_PANELS = 4
 MOST_NAMES, MOST_NUMBERS = 16, 200
 """Units that are named, and cells with numbers in them, in a figure."""
@@ -147,11 +149,12 @@ def banks(
     Raises
     ------
     TraceError
-        When a number is below 1, or there are too many banks.
+        When a number is below 1 or too large.
     """
     for name, value in (("banks", banks), ("ports", ports), ("interleave", interleave)):
-        if value is not None and value < 1:
-            raise TraceError(f"{name}: must be 1 or more, got {value}")
+        most = MOST_BANKS if name == "banks" else MOST_NUMBER
+        if value is not None and not 1 <= value <= most:
+            raise TraceError(f"{name}: must be 1 to {most:,}, got {value}")
     part, layout = window(trace, selection), _layout(trace, banks, ports, interleave)
     n_units, n = len(trace.units), len(trace.memories)
     of_bank = np.zeros((n_units, int(layout.banks.sum()), 2, 3), np.int64)
