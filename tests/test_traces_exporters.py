@@ -313,6 +313,17 @@ def test_what_is_no_trace_is_refused(capsys, tmp_path, monkeypatch, name, senten
     assert not Path("o").exists()
 
 
+@pytest.mark.parametrize("format", [
+    name for name, row in EXPORTERS.items()
+    if "memory" not in row.ignores and name not in ("parquet", "scalesim")
+])  # fmt: skip
+def test_doors_of_the_network_are_no_memories(tmp_path, format):
+    out = tmp_path / f"t{EXPORTERS[format].suffix}"
+    with pytest.raises(TraceError, match="--memory: noc_inject is no memory"):
+        written(firemesh.sample_trace(), format, out, memory=("psum", "noc_inject"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_layer_without_packets_is_refused(capsys, tmp_path):
     model, images = onnx_graphs.random_graph(0, True, "int8", ("conv", "pool", "average"))
     onnx.save(model, tmp_path / "random.onnx")

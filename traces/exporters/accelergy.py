@@ -48,6 +48,7 @@ _Writer.add_representer(
 def write_accelergy(trace: Trace, out: Path, options: Options, progress: Progress) -> Report:
     """Write a folder of YAML files; see `firemesh.traces.exporters.exporter.Export`."""
     records = Records(trace, options)
+    records.refuse_doors()
     counts = memory_counts(records, bytes_of(records, progress))
     note = why_memories_only(options.selection)
     if not note:

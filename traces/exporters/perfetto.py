@@ -25,6 +25,7 @@ OVERVIEW_EVENTS = 400_000
 def write_perfetto(trace: Trace, out: Path, options: Options, progress: Progress) -> Report:
     """Write trace events; see `firemesh.traces.exporters.exporter.Export`."""
     records = Records(trace, options, is_apart=True)
+    records.refuse_doors()
     refuse_large(records)
     width = bin_cycles(records)
     with new_file(out, out.suffix == ".gz") as file:

@@ -160,7 +160,13 @@ class Records:
             )
         return hz, times, per
 
-    def _refuse_doors(self) -> None:
+    def refuse_doors(self) -> None:
+        """Refuse the network's doors among the memories, which hold packets and no accesses.
+
+        Raises
+        ------
+        TraceError
+        """
         used = {self.trace.memories[number] for number in np.unique(self._counted["memory"])}
         if doors := used & set(NETWORK_MEMORIES):
             raise TraceError(
@@ -245,7 +251,7 @@ class Records:
             When a door of the network is among the memories; at the end, when other accesses went
             by than the engine counted.
         """
-        self._refuse_doors()
+        self.refuse_doors()
         pending = np.empty((0, 3), np.uint64)
         low = int(self.trace.segments["cycle0"][self.segments[0]])
         high = int(self.trace.segments["cycle1"][self.segments[-1]])

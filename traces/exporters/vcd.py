@@ -44,6 +44,7 @@ class Ports(NamedTuple):
 def write_vcd(trace: Trace, out: Path, options: Options, progress: Progress) -> Report:
     """Write a dump of a window; see `firemesh.traces.exporters.exporter.Export`."""
     records = Records(trace, options, is_apart=True)
+    records.refuse_doors()
     ports = _find_ports(records)
     with open(out, "wb") as file:
         _write_header(records, ports, file)
