@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
-PART = 1 << 18
+PART = 1 << 16
 """Copies and packets that are written at once, about."""
 
 
