@@ -19,6 +19,12 @@ MOST_TEXT = 60
 MOST_ROWS = 200
 PLURAL = {"access": "accesses", "packet": "packets", "arrival": "arrivals"}
 WHERE = {"access": "unit", "packet": "source", "arrival": "unit"}
+SAME = {
+    "access": ("unit", "layer", "memory", "op"),
+    "packet": ("source", "layer", "number"),
+    "arrival": ("unit", "layer", "source", "number"),
+}
+"""What two rows share that are told as one whose other fields differ."""
 
 
 def diff(
@@ -121,17 +127,24 @@ def _tell_first(name: str, one: "Divergence", is_relative: bool) -> None:
     of = f" of layer {one.row['layer']}" if is_relative else ""
     where = f"cycle {one.cycle:,}{of}, {one.row[WHERE[name]]}{what}"
     typer.echo(f"first {name} that differs: {where}")
-    if one.a and one.b and one.a[0]["cycle"] == one.b[0]["cycle"]:
-        fields = [key for key in one.a[0] if one.a[0][key] != one.b[0][key]]
-        told = ", ".join(f"{key} {one.a[0][key]} -> {one.b[0][key]}" for key in fields)
-        typer.echo(f"in this cycle: {told}")
-    else:
-        other, rows = ("b", one.b) if one.side == "a" else ("a", one.a)
-        until = f"none until cycle {rows[0]['cycle']:,}" if rows else "no more"
-        typer.echo(f"{other} has {until}")
+    typer.echo(_against(name, one))
     parts = {"both": one.before, "a": one.a, "b": one.b}
     lines = [{"in": side} | row for side, rows in parts.items() for row in rows]
     _print(tuple(lines[0]), lines)
+
+
+def _against(name: str, one: "Divergence") -> str:
+    """Return what the other trace has instead of the first row that differs."""
+    other, rows = ("b", one.b) if one.side == "a" else ("a", one.a)
+    if not rows:
+        return f"{other} has no more"
+    if one.a[0]["cycle"] != one.b[0]["cycle"]:
+        return f"{other} has none until cycle {rows[0]['cycle']:,}"
+    if any(one.a[0][key] != one.b[0][key] for key in SAME[name]):
+        return f"{other} does not have it in this cycle"
+    fields = [key for key in one.a[0] if one.a[0][key] != one.b[0][key]]
+    told = ", ".join(f"{key} {one.a[0][key]} -> {one.b[0][key]}" for key in fields)
+    return f"in this cycle: {told}"
 
 
 def _print(names: tuple[str, ...], rows: list[dict[str, Any]]) -> None:

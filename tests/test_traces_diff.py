@@ -255,6 +255,9 @@ def test_the_command_names_parameter_cycle_unit_and_access_and_ends_as_diff_does
         f"first access that differs: cycle {first.cycle}, {first.row['unit']}, psum read\n" in out
     )
     assert "in this cycle: bytes 4 -> 12\n" in out
+    told = [line for line in out.splitlines() if line.startswith("in this cycle: ")]
+    assert told and not any(key in line for line in told for key in ("unit ", "source ", "op "))
+    assert "does not have it in this cycle\n" in out
     code, out, err = ended(capsys, "diff", full("mnf"), full("mnf"))
     assert (code, err) == (0, "") and out.splitlines()[-1].startswith(
         "same: compared layers 4, units 12,"
