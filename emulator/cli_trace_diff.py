@@ -19,7 +19,7 @@ MOST_TEXT = 60
 MOST_ROWS = 200
 PLURAL = {"access": "accesses", "packet": "packets", "arrival": "arrivals"}
 WHERE = {"access": "unit", "packet": "source", "arrival": "unit"}
-SAME = {
+OF_ONE = {
     "access": ("unit", "layer", "memory", "op"),
     "packet": ("source", "layer", "number"),
     "arrival": ("unit", "layer", "source", "number"),
@@ -140,7 +140,7 @@ def _against(name: str, one: "Divergence") -> str:
         return f"{other} has no more"
     if one.a[0]["cycle"] != one.b[0]["cycle"]:
         return f"{other} has none until cycle {rows[0]['cycle']:,}"
-    if any(one.a[0][key] != one.b[0][key] for key in SAME[name]):
+    if any(one.a[0][key] != one.b[0][key] for key in OF_ONE[name]):
         return f"{other} does not have it in this cycle"
     fields = [key for key in one.a[0] if one.a[0][key] != one.b[0][key]]
     told = ", ".join(f"{key} {one.a[0][key]} -> {one.b[0][key]}" for key in fields)
