@@ -127,3 +127,11 @@ def test_the_command_prints_writes_and_draws(capsys, tmp_path, name):
 def test_what_cannot_be_is_told(capsys, arguments, sentence):
     code, out, err = ended(capsys, "balance", trace_of("mnf"), *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1) and sentence in err
+
+
+def test_layers_in_which_no_pe_works_are_refused(capsys, tmp_path):
+    arguments = ("--layer", "conv1_pool", "--plot", tmp_path / "b.png")
+    code, out, err = ended(capsys, "balance", trace_of("flexnn"), *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "of: busy of all selected PEs is 0; select layers" in err
+    assert not (tmp_path / "b.png").exists()

@@ -7,7 +7,7 @@ import pytest
 from analysed_traces import CASES, accesses_of, chosen, ended, trace_of
 
 import firemesh
-from firemesh.traces.analyses.bandwidth import bandwidth
+from firemesh.traces.analyses.bandwidth import bandwidth, draw
 
 
 def window_of(trace, layer=None, frame=None, cycles=None, **_):
@@ -96,3 +96,14 @@ def test_the_command_writes_table_series_and_figure(capsys, tmp_path, name):
 def test_what_cannot_be_is_one_sentence(capsys, arguments, sentence):
     code, out, err = ended(capsys, "bandwidth", trace_of("mnf"), *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1) and sentence in err
+
+
+def test_the_first_layer_is_named_in_the_figure_also_where_it_is_short():
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    with firemesh.open_trace(trace_of("flexnn")) as trace:
+        found = firemesh.analyse(trace, "bandwidth", chosen(layer=("conv1_pool", "fc2")))
+    figure = Figure(layout="constrained")
+    draw(found, figure)
+    assert [text.get_text() for text in figure.axes[0].texts][:1] == ["conv1_pool"]

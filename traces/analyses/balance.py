@@ -8,7 +8,7 @@ from ..errors import TraceError
 from ..reader import Trace
 from ..selection import ALL, Selection
 from .counted import counters_of, counts, note_of_cut, pes_of, slots_of
-from .figure import name_units, short, title
+from .figure import SMALL, name_units, short, title
 from .finding import Finding, Progress, about, silent, table
 from .window import Floats, Ints, Window, cycles_inside, window
 
@@ -55,7 +55,8 @@ def balance(
     Raises
     ------
     TraceError
-        When there is no such measure, or memories are selected where none are compared.
+        When there is no such measure, memories are selected where none are compared, or all
+        amounts are 0.
     """
     _check(selection, of)
     part = window(trace, selection)
@@ -130,8 +131,10 @@ def _finding(
 ) -> Finding:
     mine = amounts[of]
     kept = np.flatnonzero(mine.sum(axis=1) > 0)
+    if not len(kept):
+        raise TraceError(f"of: {of} of all selected PEs is 0; select layers that they work in")
     mean, total = mine[kept].mean(axis=1), mine.sum(axis=0)
-    facts |= {"max_over_mean": float(total.max() / total.mean()) if total.any() else None}
+    facts |= {"max_over_mean": float(total.max() / total.mean())}
     rows = table(
         layer=np.array(layers)[kept], cycles=counts(length[kept]), pes=(mine[kept] > 0).sum(axis=1),
         mean=mean, max_over_mean=mine[kept].max(axis=1, initial=0) / mean,
@@ -173,7 +176,9 @@ def draw(found: Finding, figure: "Figure") -> None:
     name_units(field, units)
     bars.barh(np.arange(len(layers)), 100 * rows["wait_share"], color="#0072B2")
     bars.tick_params(axis="y", length=0, labelleft=False)
-    bars.set_xlabel("% of cycles a PE waits\nfor the busiest of its wave")
+    bars.set_title(
+        "% of cycles a PE waits\nfor the busiest of its wave", fontsize=SMALL, loc="left"
+    )
     figure.colorbar(
         colours,
         ax=bars,

@@ -269,10 +269,11 @@ def _map(figure: "Figure", axes: "Axes", cells: Array, units: list[str]) -> None
     axes.set_yticks(np.arange(0, len(units), step), units[::step])
     axes.set_xlabel("bank")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    write = EngFormatter(sep=" ", places=1)
+    write = EngFormatter(sep=" ", places=1) if cells.max() >= 1000 else "{:.0f}".format
     is_small = cells.size <= MOST_NUMBERS and len(figure.axes) == 1
     for (unit, bank), n in np.ndenumerate(cells if is_small else cells[:0]):
         colour = "white" if n < 0.6 * cells.max() else "black"
         axes.text(bank, unit, write(n), ha="center", va="center", fontsize=7, color=colour)
     bar = figure.colorbar(image, ax=axes, label="accesses", orientation="horizontal", aspect=30)
+    bar.ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     short_numbers(bar.ax.xaxis)

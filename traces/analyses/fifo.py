@@ -9,7 +9,7 @@ from ..errors import TraceError
 from ..kernel import kernel
 from ..reader import Trace
 from ..selection import ALL, Selection, numbers
-from .figure import end_of, mark_layers, time_axis, title
+from .figure import SMALL, end_of, mark_layers, time_axis, title
 from .finding import Finding, Progress, about, silent, table
 from .window import Bins, Window, bins_of, window, words
 
@@ -240,8 +240,8 @@ def draw(found: Finding, figure: "Figure") -> None:
         edges, np.arange(n + 1), np.ma.masked_invalid(mean), vmin=0, vmax=size, cmap="cividis"
     )
     above.invert_yaxis()
-    step = -(-n // 24)
-    above.set_yticks(np.arange(0, n, step) + 0.5, rows["unit"][::step])
+    step = -(-n // 16)
+    above.set_yticks(np.arange(0, n, step) + 0.5, rows["unit"][::step], fontsize=SMALL)
     figure.colorbar(image, ax=(above, below), label=f"mean messages of {size}", pad=0.01)
     peak = series["peak"].reshape(n, -1).max(axis=0).astype(float)
     peak[series["cycles"][: len(peak)] == 0] = np.nan

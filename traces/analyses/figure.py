@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#999999")
 """M. Okabe and K. Ito's, which the colour-blind tell apart, and a grey."""
+DARK = "#333333"
 HATCHES = ("", "///", "...", "xxx")
 """For more parts than there are colours."""
 CAUSES: dict[str, tuple[str, str]] = {
@@ -25,21 +26,21 @@ CAUSES: dict[str, tuple[str, str]] = {
     "inject": ("#CC79A7", "xx"),
     "decode": ("#009E73", ""),
     "drain": ("#999999", ""),
-    "weights": ("#333333", ""),
+    "weights": (DARK, ""),
     "unused": ("#DDDDDD", ""),
     "rounding": ("#F0E442", "xx"),
     "imbalance": ("#D55E00", "//"),
     "empty": ("#009E73", "//"),
     "barrier": ("#D55E00", ".."),
     "load": ("#CC79A7", "++"),
-    "dram": ("#333333", "//"),
+    "dram": (DARK, "//"),
     "drain_bound": ("#E69F00", "//"),
     "fill": ("#999999", "//"),
 }
 """Colour and hatching of a cause of slots, by its name; causes of one kind have one colour."""
 CHARACTER, LINE = 0.065, 0.13
 """Inches of a small letter, and of a line of them."""
-MOST_NAMES, MOST_LETTERS, ROW_LETTERS = 32, 19, 85
+MOST_NAMES, MOST_LETTERS, ROW_LETTERS = 32, 19, 60
 """Names below an axis, letters of a name, and of names beside each other, at most."""
 SMALL = 7
 """Points of small letters."""
@@ -52,7 +53,15 @@ def look_of(number: int) -> tuple[str, str]:
 
 def part_look(colour: str, hatch: str) -> dict[str, Any]:
     """Return what matplotlib draws a part of a stack with."""
-    return {"facecolor": colour, "hatch": hatch, "edgecolor": "#444444" if hatch else colour}
+    lines = "#BBBBBB" if colour == DARK else "#444444"
+    return {"facecolor": colour, "hatch": hatch, "edgecolor": lines if hatch else colour}
+
+
+def outlined() -> list[Any]:
+    """Return what makes a black line stand out, also from dark parts of a stack."""
+    from matplotlib.patheffects import Normal, Stroke
+
+    return [Stroke(linewidth=3, foreground="white"), Normal()]
 
 
 def mark_layers(axes: "Axes", found: Finding, with_names: bool = True) -> None:
@@ -73,7 +82,7 @@ def mark_layers(axes: "Axes", found: Finding, with_names: bool = True) -> None:
     spans = found.facts["layers"]
     low, high = spans[0]["first_cycle"], spans[-1]["end_cycle"]
     room = 0.8 * float(axes.get_figure(root=True).get_size_inches()[0])  # type: ignore[union-attr]
-    free = low
+    free = -float("inf")
     for span in spans:
         begin, end = span["first_cycle"], span["end_cycle"]
         if begin > low:

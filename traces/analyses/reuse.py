@@ -244,9 +244,10 @@ def draw(found: Finding, figure: "Figure") -> None:
     axes = figure.subplots()
     for number, name in enumerate(own):
         mine = series[series["memory"] == name]
-        colour, _ = look_of(number)
-        axes.plot(mine["bytes"], 100 * mine["hit_share"], "o-", markersize=3, color=colour,
-                  label=name, linewidth=1.2)  # fmt: skip
+        colour, hatch = look_of(number)
+        line, size, face = ("s--", 5, "none") if hatch else ("o-", 3, colour)
+        axes.plot(mine["bytes"], 100 * mine["hit_share"], line, markersize=size, color=colour,
+                  markerfacecolor=face, label=name, linewidth=1.2)  # fmt: skip
         share = 100 * float(mine["hit_share"][-1])
         axes.plot([mine["bytes"][-1], max(own[name], mine["bytes"][-1])], [share] * 2, ":",
                   color=colour, linewidth=0.8)  # fmt: skip

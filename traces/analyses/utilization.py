@@ -10,7 +10,17 @@ from ..kernel import kernel, lowest_bit, popcount
 from ..reader import Trace
 from ..selection import ALL, Selection, numbers
 from .counted import counts, note_of_cut, pes_of, slots_of
-from .figure import CAUSES, MOST_NAMES, end_of, mark_layers, name_units, part_look, time_axis, title
+from .figure import (
+    CAUSES,
+    MOST_NAMES,
+    end_of,
+    mark_layers,
+    name_units,
+    outlined,
+    part_look,
+    time_axis,
+    title,
+)
 from .finding import Finding, Progress, about, silent, table
 from .window import Bins, Floats, Ints, Window, bins_of, check_inside, spread, window, words
 
@@ -201,8 +211,8 @@ def draw(found: Finding, figure: "Figure") -> None:
         bars.bar(at, 100 * rows[cause], thick, base, linewidth=0, **look)
         low, base = high, base + 100 * rows[cause]
     over.stairs(100 * series["active"], edges, color="black", linewidth=1.2, label="active",
-                baseline=None)  # fmt: skip
-    bars.plot(at, 100 * rows["active"], "_", color="black", markersize=6)
+                baseline=None, path_effects=outlined())  # fmt: skip
+    bars.plot(at, 100 * rows["active"], "_", color="black", markersize=6, path_effects=outlined())
     mark_layers(over, found)
     time_axis(over)
     name_units(bars, rows["unit"])
