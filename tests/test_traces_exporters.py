@@ -115,7 +115,7 @@ def test_the_command_writes_what_the_function_does_and_says_how_much(
     arguments = recorded(), "--to", format, "--out", out, *flags
     code, said, err = ended(capsys, *arguments)
     assert (code, err) == (0, "") and content(out) == data
-    counts = ", ".join(f"{n:,} {name}" for name, n in report.counts.items())
+    counts = ", ".join(f"{n:,} {name}" for name, n in report.counts.items()).replace("_", " ")
     size = len(data) if isinstance(data, bytes) else sum(map(len, data.values()))
     note = f"{side['note']}\n" if side.get("note") else ""
     assert said == f"{note}{format}: {counts} in {size:,} bytes, {out}\n"
@@ -227,8 +227,8 @@ MISTAKES = {
     ("--to", "text", "--out", "o", "--cycles", "9:9"):
         "--cycles: must be FROM:TO with FROM below TO, such as 0:10000, got 9:9",
     ("--to", "text", "--out", "o", "--cycles", "0:1", "--unit", "pe1,pe2", "--layer", "fc1,fc2"):
-        "run.h5: holds no packets in layer fc1,fc2 of unit pe1,pe2 in cycles 0:1; choose a layer "
-        "that runs on the PEs, see firemesh trace info",
+        "run.h5: holds no packets in layer fc1,fc2 of unit pe1,pe2 in cycles 0:1; choose other "
+        "cycles, units or layers, see firemesh trace info",
     ("--to", "text"): "missing option '--out'; see firemesh trace export --help",
 }  # fmt: skip
 
@@ -260,6 +260,20 @@ def test_a_folder_is_replaced_only_if_the_format_made_it_and_a_file_never(
     no = f"{file}: is a file, and a folder is to be made; name another place"
     assert told == (2, "", f"firemesh: {no}\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o", "o.meta.json", "other"]
+
+
+@pytest.mark.parametrize("format", FOLDERS[:1])
+def test_a_link_to_a_folder_is_replaced_and_its_folder_left(recorded, tmp_path, format):
+    out, other = tmp_path / "o", tmp_path / "other"
+    written(recorded(), format, other)
+    before = content(other)
+    out.symlink_to(other)
+    shutil.copy(tmp_path / "other.meta.json", tmp_path / "o.meta.json")
+    with firemesh.open_trace(recorded()) as trace:
+        export(trace, format, out, force=True)
+    assert not out.is_symlink() and content(out) == content(other) == before
+    names = ["o", "o.meta.json", "other", "other.meta.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 @pytest.mark.parametrize("format", FOLDERS[:1])
@@ -337,6 +351,28 @@ def test_a_layer_without_packets_is_refused(capsys, tmp_path):
                     "that runs on the PEs, see firemesh trace info\n")  # fmt: skip
 
 
+def test_a_run_without_packets_has_accesses(capsys, tmp_path):
+    path = tmp_path / "run.h5"
+    firemesh.run("digits", firemesh.images("digits", 1)[0], mode="flexnn", trace=path)
+    told = ended(capsys, path, "--to", "text", "--out", tmp_path / "o", "--cycles", "0:9")
+    assert told == (2, "", f"firemesh: {path}: holds no packets in cycles 0:9; export its "
+                    "accesses, see firemesh trace formats\n")  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments, counts", (
+    (("parquet", "--layer", "fc1"), "8,988 rows, 1 row group"),
+    (("dinero", "--memory", "psum", "--unit", "pe1"), "4,662 records, 1 file"),
+    (("ctf", "--layer", "fc2", "--memory", "psum", "--unit", "pe1", "--cycles", "824:825"),
+     "1 access, 0 packets, 0 deliveries, 1 segment"),
+    (("netrace", "--cycles", "864:865"), "1 packet, 1 record, 0 dependencies, 1 region"),
+))  # fmt: skip
+def test_one_of_a_kind_is_told_as_one(capsys, tmp_path, arguments, counts):
+    format, *flags = arguments
+    out = tmp_path / f"o{EXPORTERS[format].suffix}"
+    said = ran(capsys, "export", firemesh.sample_trace(), "--to", format, "--out", out, *flags)
+    assert said.startswith(f"{format}: {counts} in ")
+
+
 @pytest.mark.parametrize("failure", (KeyboardInterrupt(), OSError(28, "No space left on device")))
 @pytest.mark.parametrize("format", EXPORTERS)
 def test_an_export_that_fails_leaves_what_was_there(
@@ -408,6 +444,8 @@ def test_an_unfinished_run_is_exported_as_far_as_it_came(tmp_path, monkeypatch):
     monkeypatch.setattr(Recorder, "commit", stop)
     with pytest.raises(KeyboardInterrupt):
         firemesh.run("digits", firemesh.images("digits", 2)[0], trace=part)
+    with pytest.raises(TraceError, match="is the trace itself; name another file"):
+        written(part, "text", part)
     assert not part.exists()
     lines = read_packet_lines(written(part, "text", tmp_path / "a")[1].decode())
     assert (

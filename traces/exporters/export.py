@@ -152,10 +152,14 @@ def _check_out(trace: Trace, out: Path, format: str, exporter: Exporter, force: 
             raise TraceError(f"{path}: is a folder; name a file")
         if path.exists() and not path.is_file() and not path.is_dir():
             raise TraceError(f"{path}: is no file but a device or pipe; name a file")
-        if path.exists() and trace.path.exists() and path.samefile(trace.path):
+        if path.resolve() == trace.path.resolve() or _is_same(path, trace.path):
             raise TraceError(f"{path}: is the trace itself; name another file")
         if os.path.lexists(path) and not force:
             raise TraceError(f"{path}: exists; name another file, or replace it with --force")
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    return path.exists() and other.exists() and path.samefile(other)
 
 
 def _is_exported(out: Path, format: str) -> bool:
@@ -193,7 +197,7 @@ def _unfinished(path: Path, kind: str = "") -> Iterator[Path]:
         yield new
     finally:
         with suppress(OSError):
-            if new.is_dir():
+            if new.is_dir() and not new.is_symlink():
                 shutil.rmtree(new)
             else:
                 new.unlink(missing_ok=True)
