@@ -78,10 +78,20 @@ def export(
     if as_json:
         typer.echo(side_file(out).read_text("utf-8"), nl=False)
         return
-    told = ", ".join(f"{count:,} {name}" for name, count in report.counts.items())
+    told = ", ".join(_told(count, name) for name, count in report.counts.items())
     if note := report.facts.get("note"):
         typer.echo(note)
     typer.echo(f"{format}: {told} in {_bytes(out):,} bytes, {out}")
+
+
+def _told(count: int, name: str) -> str:
+    """Return a count of things and their name, of which there is one or several."""
+    words = name.replace("_", " ")
+    if count == 1:
+        ends = ("ies", "y"), ("sses", "ss"), ("s", "")
+        end, one = next(pair for pair in ends if words.endswith(pair[0]))
+        words = words.removesuffix(end) + one
+    return f"{count:,} {words}"
 
 
 def _bytes(out: Path) -> int:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from firemesh.traces.exporters import scalesim_rows
 from firemesh.traces.exporters.export import export
 from firemesh.traces.exporters.exporter import Options
 from firemesh.traces.exporters.scalesim_operands import Elements
+from firemesh.traces.exporters.scalesim_topology import topology
 from firemesh.traces.schema import ACCESS
 from firemesh.traces.selection import Selection
 
@@ -321,9 +323,22 @@ def test_a_selection_without_operands_is_refused(capsys, paths, tmp_path):
 
 
 def test_cycles_without_operands_are_refused(paths, tmp_path):
-    with pytest.raises(TraceError, match="cycles: hold no accesses that are operands"):
+    with pytest.raises(
+        TraceError, match="mnf.h5: holds no accesses that are operands in the selected"
+    ):
         exported(paths["mnf"], tmp_path / "out", cycles=(290, 291), memory="weight")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name, told", (
+    ("a,b", "a_b"), ("x\ny", "x_y"), (" c 1\t", "c_1"), ("DP1", "D_P1"), ("\n", "_"),
+))  # fmt: skip
+def test_a_name_of_the_topology_is_one_field_of_one_line(name, told):
+    with firemesh.open_trace(firemesh.sample_trace()) as trace:
+        rows = trace.table("layers")[:1].copy()
+    rows["name"] = name.encode()
+    text, _ = topology(SimpleNamespace(table=lambda _: rows), [0])
+    assert text.splitlines()[1:] == [f"{told}, 10, 10, 3, 3, 1, 16, 1,"]
 
 
 @pytest.mark.parametrize("options, flag", (

@@ -299,7 +299,7 @@ def test_a_selection_without_packets_is_refused_by_its_names(
     with pytest.raises(TraceError) as error:
         written(recorded(), format, tmp_path / "o.bz2", form=form, **selection)
     assert str(error.value) == (
-        f"{recorded()}: holds no packets{where}; choose a layer that runs on the PEs, see "
+        f"{recorded()}: holds no packets{where}; choose other cycles, units or layers, see "
         "firemesh trace info"
     )
     assert not list(tmp_path.iterdir())

@@ -221,7 +221,7 @@ def test_the_command_writes_what_the_method_does(capsys, path, trace, tmp_path):
     code, out, err = ended(
         capsys, path, "--to", "parquet", "--out", tmp_path / "b", "--layer", "fc1", "--frame", "0"
     )
-    assert (code, err) == (0, "") and out.startswith("parquet: 8,988 rows, 1 row_groups in ")
+    assert (code, err) == (0, "") and out.startswith("parquet: 8,988 rows, 1 row group in ")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 

@@ -68,7 +68,7 @@ def write_scalesim(trace: Trace, out: Path, options: Options, progress: Progress
         layers.append(_write(plan, part, found, out / part.folder))
         seen += [(part, *pair) for pair in zip(part.sources, found, strict=True)]
     progress(len(plan.parts), len(plan.parts))
-    facts = _facts(plan) | _totals(seen)
+    facts = _facts(plan) | _totals(plan, seen)
     facts |= {
         "layers": layers,
         "topology": notes,
@@ -143,11 +143,14 @@ def _write(plan: Plan, part: Part, found: list[Measured], folder: Path) -> dict[
     return layer | {"cycles": [part.low, part.high], "files": files}
 
 
-def _totals(seen: list[tuple[Part, Source, Measured]]) -> dict[str, Any]:
+def _totals(plan: Plan, seen: list[tuple[Part, Source, Measured]]) -> dict[str, Any]:
     """Return the totals of the selection, in the run's cycles, and of files, in the layers'."""
     used = [one for one in seen if one[2].elements]
     if not used:
-        raise TraceError("cycles: hold no accesses that are operands; see firemesh trace stats")
+        raise TraceError(
+            f"{plan.trace.path}: holds no accesses that are operands in the selected cycles; see "
+            "firemesh trace stats"
+        )
     ends = [
         [end - shift for one in used for end in (one[2].tally.first_cycle, one[2].tally.last_cycle)
          for shift in (0, one[0].begin)[place : place + 1] if end is not None]

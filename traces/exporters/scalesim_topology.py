@@ -1,5 +1,6 @@
 """SCALE-Sim's own inputs for the layers of a trace: ``topology.csv`` and ``scale.cfg``."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,8 +42,8 @@ def topology(trace: Trace, layers: Sequence[int]) -> tuple[str, list[str]]:
 
 
 def _plain(name: str) -> str:
-    """Return a name without commas, and without DP, by which SCALE-Sim knows depth-wise layers."""
-    return name.replace(",", "_").replace("DP", "D_P")
+    """Return a name of one field of one line, without DP, which makes layers depth-wise."""
+    return re.sub(r"[,\s]+", "_", name.strip()).replace("DP", "D_P") or "_"
 
 
 def config(trace: Trace, mode: str) -> str:

@@ -84,11 +84,15 @@ class Traffic:
 
     def without_packets(self) -> TraceError:
         """Return the error that tells that no packet is selected."""
-        where = _where(self.options.selection)
-        return TraceError(
-            f"{self.trace.path}: holds no packets{where}; choose a layer that runs on the PEs, see "
-            "firemesh trace info"
-        )
+        counters, selection = self.trace.table("counters"), self.options.selection
+        door = self.trace.memories.index(NETWORK_MEMORIES[1])
+        if not counters["count"][counters["memory"] == door].any():
+            way = "export its accesses, see firemesh trace formats"
+        elif selection.cycles is not None or self._units is not None:
+            way = "choose other cycles, units or layers, see firemesh trace info"
+        else:
+            way = "choose a layer that runs on the PEs, see firemesh trace info"
+        return TraceError(f"{self.trace.path}: holds no packets{_where(selection)}; {way}")
 
     def _at_door(self, door: str) -> Ints:
         """Return int64[segments, units]: packets through a door, as the engine counted them."""
