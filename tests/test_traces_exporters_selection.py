@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 
+import numpy as np
 import pytest
 from exported_traces import STORAGE, ended, recorder, told, written
 from foreign_formats import (
@@ -14,6 +15,7 @@ from foreign_formats import (
 
 import firemesh
 from firemesh.traces.errors import TraceError
+from firemesh.traces.exporters.export import EXPORTERS
 
 SELECTIONS = {
     "layers": {"layer": ("conv1", "fc1")},
@@ -323,3 +325,24 @@ def test_progress_of_a_partial_netrace_counts_both_ways_through_the_segments(rec
         export(trace, "netrace", tmp_path / "o.bz2", Options(Selection(unit="pe1")),
                progress=lambda *step: seen.append(step))  # fmt: skip
     assert seen == [(i, 16) for i in range(1, 17)]
+
+
+@pytest.mark.parametrize("format", EXPORTERS)
+def test_numpys_numbers_select_what_pythons_do(recorded, tmp_path, format):
+    with firemesh.open_trace(recorded()) as trace:
+        begin, end = (trace.segments[name][1] for name in ("cycle0", "cycle1"))
+    numpys = {"layer": np.array([0, 1]), "unit": [np.int64(0), 1, np.uint8(2)]}
+    numpys |= {"frame": np.uint32(0), "cycles": (begin, end)}
+    pythons = {"layer": [0, 1], "unit": [0, 1, 2], "frame": 0, "cycles": (int(begin), int(end))}
+    suffix = EXPORTERS[format].suffix
+    first = written(recorded(), format, tmp_path / f"a{suffix}", **numpys)[1:]
+    assert written(recorded(), format, tmp_path / f"b{suffix}", **pythons)[1:] == first
+    assert first[1]["selection"]["cycles"] == [int(begin), int(end)]
+
+
+@pytest.mark.parametrize("cycles", (5, (1,), (1, 2, 3), "ab", ("a", "b")))
+def test_cycles_are_two_numbers(recorded, cycles):
+    with firemesh.open_trace(recorded()) as trace:
+        for read in (trace.to_dataframe, lambda **chosen: next(trace.accesses(**chosen))):
+            with pytest.raises(TraceError, match=r"cycles: must be \(FROM, TO\), two numbers, got"):
+                read(cycles=cycles)

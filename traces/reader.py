@@ -25,7 +25,7 @@ from .schema import (
     PACKET_SHIFT,
     Walk,
 )
-from .selection import Wanted, number_of, numbers
+from .selection import Wanted, cycle_range, number_of, numbers
 from .shapes import Shapes, shapes_of
 from .totals import energy, totals
 from .values import WORD_BYTES, psum_blocks
@@ -204,7 +204,7 @@ class Trace(TraceFile):
         layers = numbers(self.layers, layer, "layer")
         units = numbers(self.units, unit, "unit")
         shapes = self._shapes(memory, op)
-        low, high = cycles or (0, self.cycles)
+        low, high = cycle_range(cycles or (0, self.cycles))
         for number in self._segment_numbers(frame, layers):
             record = self.segments[number]
             if record["cycle1"] <= low or record["cycle0"] >= high:

@@ -31,6 +31,15 @@ class Selection:
     frame: int | None = None
     cycles: tuple[int, int] | None = None
 
+    def __post_init__(self) -> None:
+        """Take numpy's numbers and arrays as Python's own."""
+        for name in ("layer", "unit", "memory", "op"):
+            object.__setattr__(self, name, _plain(getattr(self, name)))
+        if self.frame is not None:
+            object.__setattr__(self, "frame", int(self.frame))
+        if self.cycles is not None:
+            object.__setattr__(self, "cycles", cycle_range(self.cycles))
+
     @property
     def arguments(self) -> dict[str, Any]:
         """The fields by name."""
@@ -48,6 +57,30 @@ class Selection:
         told = {name: None if one is None else plain(one) for name, one in found.items()}
         cycles = None if self.cycles is None else list(self.cycles)
         return told | {"frame": self.frame, "cycles": cycles}
+
+
+def _plain(wanted: Any) -> Any:
+    """Return names and numbers as Python's own: numpy's are neither JSON nor equal to them."""
+    if isinstance(wanted, np.ndarray | np.generic):
+        return _plain(wanted.tolist())
+    if isinstance(wanted, list | tuple):
+        return type(wanted)(_plain(one) for one in wanted)
+    return wanted
+
+
+def cycle_range(cycles: Any) -> tuple[int, int]:
+    """Return the first cycle of a range and the one after its last, as Python's numbers.
+
+    Raises
+    ------
+    TraceError
+        When they are not two.
+    """
+    try:
+        low, high = (int(cycle) for cycle in cycles)
+    except (TypeError, ValueError):
+        raise TraceError(f"cycles: must be (FROM, TO), two numbers, got {cycles!r}") from None
+    return low, high
 
 
 ALL = Selection()
