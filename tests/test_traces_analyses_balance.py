@@ -133,5 +133,5 @@ def test_layers_in_which_no_pe_works_are_refused(capsys, tmp_path):
     arguments = ("--layer", "conv1_pool", "--plot", tmp_path / "b.png")
     code, out, err = ended(capsys, "balance", trace_of("flexnn"), *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "of: busy of all selected PEs is 0; select layers" in err
+    assert "of: busy of all selected PEs is 0; select what they work in" in err
     assert not (tmp_path / "b.png").exists()

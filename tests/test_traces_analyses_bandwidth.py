@@ -107,3 +107,12 @@ def test_the_first_layer_is_named_in_the_figure_also_where_it_is_short():
     figure = Figure(layout="constrained")
     draw(found, figure)
     assert [text.get_text() for text in figure.axes[0].texts][:1] == ["conv1_pool"]
+
+
+@pytest.mark.parametrize("name", ("bandwidth", "banks", "reuse"))
+def test_a_memory_without_accesses_is_refused_and_nothing_is_written(capsys, tmp_path, name):
+    files = ("--out", tmp_path / "x.csv", "--plot", tmp_path / "x.png")
+    code, out, err = ended(capsys, name, trace_of("mnf"), "--memory", "dram", *files)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"the selection leaves nothing for {name}; see firemesh trace stats" in err
+    assert not list(tmp_path.iterdir())

@@ -192,8 +192,8 @@ def file_digest(path: str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelError(
-            f"{path}: cannot be read ({error.strerror}); name a file, or one of the networks "
-            f"{', '.join(ZOO)}"
+            f"{path}: cannot be read ({error.strerror}); name a file that there is, or as network "
+            f"one of {', '.join(ZOO)}"
         ) from None
 
 

@@ -132,7 +132,7 @@ def _finding(
     mine = amounts[of]
     kept = np.flatnonzero(mine.sum(axis=1) > 0)
     if not len(kept):
-        raise TraceError(f"of: {of} of all selected PEs is 0; select layers that they work in")
+        raise TraceError(f"of: {of} of all selected PEs is 0; select what they work in")
     mean, total = mine[kept].mean(axis=1), mine.sum(axis=0)
     facts |= {"max_over_mean": float(total.max() / total.mean())}
     rows = table(

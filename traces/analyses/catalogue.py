@@ -144,4 +144,9 @@ def analyse(
             raise TraceError(f"{option}: is no option of {name}, which has {known}")
     find = getattr(module(name), name)
     found: Finding = find(trace, selection, progress=progress or silent, **options)
+    if not len(found.rows):
+        raise TraceError(
+            f"{trace.path}: the selection leaves nothing for {name}; see firemesh trace stats for "
+            "the accesses that there are"
+        )
     return found
