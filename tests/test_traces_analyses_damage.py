@@ -57,3 +57,13 @@ def test_segments_of_layers_that_do_not_exist_are_refused(capsys, tmp_path, name
     code, out, err = ended(capsys, name, path)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "table segments is damaged" in err
+
+
+@pytest.mark.parametrize("name", ("bandwidth", "utilization", "energy"))
+def test_of_an_unfinished_run_it_is_told(capsys, tmp_path, name):
+    path = shutil.copy(trace_of("mnf"), tmp_path / "run.h5")
+    assert "unfinished" not in ended(capsys, name, path)[1]
+    with h5py.File(path, "r+") as file:
+        file.attrs["complete"] = False
+    code, out, _ = ended(capsys, name, path)
+    assert code == 0 and "\nunfinished     the run has not come to its end" in out

@@ -87,10 +87,13 @@ def table(**columns: Any) -> NDArray[Any]:
 
 def about(trace: Trace, selection: Selection) -> dict[str, Any]:
     """Return the facts that every analysis begins with; ``layers`` tells when each runs."""
-    return {
+    told = {
         "trace": trace.path.name,
         "network": trace.attribute("network"),
         "clock_hz": int(trace.attribute("clock_hz")),
         "selection": selection.facts(),
         "layers": layer_spans(trace, window(trace, selection)),
     }
+    if not trace.complete:
+        told["unfinished"] = "the run has not come to its end; this is of what there is so far"
+    return told
