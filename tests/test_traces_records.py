@@ -13,7 +13,8 @@ from firemesh.traces.errors import TraceError
 from firemesh.traces.exporters import records as module
 from firemesh.traces.exporters.cut import MOST_PER, cut
 from firemesh.traces.exporters.exporter import Options
-from firemesh.traces.exporters.records import PAGE, Records
+from firemesh.traces.exporters.places import PAGE
+from firemesh.traces.exporters.records import Records
 from firemesh.traces.schema import ACCESS
 from firemesh.traces.selection import Selection
 

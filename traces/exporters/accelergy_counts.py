@@ -20,7 +20,8 @@ from .accelergy_parts import (
     word_bytes,
 )
 from .exporter import Progress
-from .records import Records, Tally
+from .records import Records
+from .tally import AccessTally
 
 Counts = dict[str, dict[str, int]]
 """Path of a component -> action -> how often."""
@@ -32,7 +33,7 @@ def bytes_of(records: Records, progress: Progress) -> Ints:
 
     They are those that the engine counted; only in a window of cycles accesses are gone through.
     """
-    trace, counted = records.trace, records._counted
+    trace, counted = records.trace, records.counted
     total = np.zeros((len(trace.units), len(trace.memories), len(OPS)), np.int64)
     if records.selection.cycles is None:
         place = counted["unit"], counted["memory"], counted["op"]
@@ -40,7 +41,7 @@ def bytes_of(records: Records, progress: Progress) -> Ints:
         writes = int(counted["count"][counted["op"] == 1].sum())
         count, of = int(counted["count"].sum()), trace.segments[records.segments]
         ends = int(of["cycle0"][0]), int(of["cycle1"][-1]) - 1
-        records.selected = Tally(count, count - writes, writes, int(total.sum()), *ends)
+        records.selected = AccessTally(count, count - writes, writes, int(total.sum()), *ends)
         return total
     low, high = records.selection.cycles
     for block in trace.accesses(**records.selection.arguments):
@@ -48,7 +49,7 @@ def bytes_of(records: Records, progress: Progress) -> Ints:
         place = block["unit"], block["memory"], block["op"]
         np.add.at(total, place, block["size"].astype(np.int64))
         progress(int(block["cycle"][-1]) - low, high - low)
-    records._check()
+    records.check()
     return total
 
 
@@ -59,7 +60,7 @@ def memory_counts(records: Records, total: Ints) -> Counts:
     actions = -(-total // widths[:, None])
     reads, writes = (int(actions[..., op].sum()) for op in range(len(OPS)))
     size = int((actions * widths[:, None]).sum())
-    records.written = Tally(reads + writes, reads, writes, size)
+    records.written = AccessTally(reads + writes, reads, writes, size)
     pes = pe_numbers(trace)
     for unit, memory, op in np.argwhere(total).tolist():
         name = trace.memories[memory]

@@ -11,7 +11,8 @@ from ..kernel import kernel
 from ..schema import NETWORK_MEMORIES
 from ..selection import numbers
 from .packet_events import has_packets, window
-from .records import Records, Tally
+from .records import Records
+from .tally import AccessTally
 
 Array = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -126,10 +127,10 @@ def activities(records: Records, width: int) -> Iterator[Activity]:
         found = _activity(records, number, width)
         _count(found, records.selected)
         yield found
-    records._check()
+    records.check()
 
 
-def _count(found: Activity, tally: Tally) -> None:
+def _count(found: Activity, tally: AccessTally) -> None:
     count, moved = found.total[: -len(NETWORK_MEMORIES)].sum(axis=(0, 2)).T.tolist()
     if not sum(count):
         return

@@ -32,7 +32,7 @@ def write_dramsim3(trace: Trace, out: Path, options: Options, progress: Progress
     records = Records(trace, options, ("dram", "storage"), BURST_BYTES, aligns=True)
     if options.clock_hz is None:
         records.note = "; ".join(filter(None, [records.note, NO_CLOCK]))
-    each, finish = max(LEAST_BURST_CYCLES, -(-records.hz * BURST_NS // 10**9)), 0
+    each, finish = max(LEAST_BURST_CYCLES, -(-records.clock.hz * BURST_NS // 10**9)), 0
     with open(out, "wb") as file:
         for block in records.blocks(progress):
             finish = finished(block["cycle"], each, finish)

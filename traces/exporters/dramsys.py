@@ -22,10 +22,11 @@ MHZ = 10**6
 def write_dramsys(trace: Trace, out: Path, options: Options, progress: Progress) -> Report:
     """Write a trace of bursts; see `firemesh.traces.exporters.exporter.Export`."""
     records = Records(trace, options, ("dram", "storage"), BURST_BYTES, aligns=True)
-    if records.hz % MHZ:
-        near = max(1, round(records.hz / MHZ)) * MHZ
+    if records.clock.hz % MHZ:
+        near = max(1, round(records.clock.hz / MHZ)) * MHZ
         raise TraceError(
-            f"--clock: DRAMSys takes whole MHz, and {records.hz} Hz is none; give --clock {near}"
+            f"--clock: DRAMSys takes whole MHz, and {records.clock.hz} Hz is none; "
+            f"give --clock {near}"
         )
     with open(out, "wb") as file:
         for block in records.blocks(progress):
@@ -35,7 +36,7 @@ def write_dramsys(trace: Trace, out: Path, options: Options, progress: Progress)
                     "export parts with --cycles FROM:TO --relative, or choose a slower --clock"
                 )
             file.write(LINE.lines(block).data)
-    mhz = records.hz // MHZ
+    mhz = records.clock.hz // MHZ
     facts = records.facts() | {
         "line": "cycle: (size) read|write address",
         "trace_setup": {"type": "player", "clkMhz": mhz, "name": "FILE"},

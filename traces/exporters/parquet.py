@@ -50,7 +50,7 @@ def _accesses(records: Records, progress: Progress) -> Iterator[Part]:
         records.written.add(block)
         yield segment_of(trace, block), block
         progress(int(block["cycle"][-1]) - low, high - low)
-    records._check()
+    records.check()
     progress(high - low, high - low)
 
 

@@ -93,7 +93,7 @@ def refuse_large(records: Records) -> None:
         return
     (low, high), rows = window(records), records.trace.segments
     is_whole = (rows["cycle0"] >= low) & (rows["cycle1"] <= high)
-    counted = records._counted[is_whole[records._counted["segment"]]]
+    counted = records.counted[is_whole[records.counted["segment"]]]
     accesses = int(counted["count"].sum())
     if accesses > MOST_EVENTS:
         cycles = max(1, (high - low) * MOST_EVENTS // (2 * accesses))

@@ -43,7 +43,7 @@ def write_prospero(trace: Trace, out: Path, options: Options, progress: Progress
     reader = f"prospero.Prospero{'CompressedBinary' if is_packed else form.title()}TraceReader"
     # with lines of less than a burst Prospero would count two accesses for one that crosses a line
     line_bytes = max(LINE_BYTES, records.burst, 1 << (longest - 1).bit_length())
-    told = f"reader={reader}, readerParams.file=FILE, clock={records.hz}Hz"
+    told = f"reader={reader}, readerParams.file=FILE, clock={records.clock.hz}Hz"
     facts = records.facts() | {
         "form": form,
         "record": "cycle op address size" if form == "text" else str(RECORD.descr),

@@ -1,8 +1,7 @@
 """The accesses of a trace as records of a format: selected, placed, cut and counted."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from math import gcd
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,53 +11,18 @@ from ..errors import TraceError
 from ..reader import Trace
 from ..schema import ACCESS, NETWORK_MEMORIES
 from ..selection import Selection, numbers
-from .cut import MOST_PER, cut
+from .clock import clock_of
+from .cut import cut
 from .exporter import Options, Progress
+from .places import MOST_ADDRESS, places_of
+from .tally import AccessTally
 
-PAGE = 4096
-"""Memories begin at its multiples."""
-UNKNOWN_BYTES = 1 << 32
-"""Room for a memory of which no size is known, such as a bus."""
-MOST_TICKS = MOST_ADDRESS = 1 << 62
 MOST_BURST = 1 << 15
-MOST_HZ = 1 << 40
 MOST_RECORDS = 1 << 19
 """Of a block, about."""
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
-
-
-@dataclass
-class Tally:
-    """What goes by: accesses or records.
-
-    Parameters
-    ----------
-    count, reads, writes, bytes : int
-    first_cycle, last_cycle : int or None
-        None before the first.
-    """
-
-    count: int = 0
-    reads: int = 0
-    writes: int = 0
-    bytes: int = 0
-    first_cycle: int | None = None
-    last_cycle: int | None = None
-
-    def add(self, block: NDArray[Any]) -> None:
-        """Count a block of dtype ACCESS, by cycle."""
-        if not len(block):
-            return
-        writes = int(np.count_nonzero(block["op"]))
-        self.count += len(block)
-        self.reads += len(block) - writes
-        self.writes += writes
-        self.bytes += int(block["size"].sum(dtype=np.int64))
-        if self.first_cycle is None:
-            self.first_cycle = int(block["cycle"][0])
-        self.last_cycle = int(block["cycle"][-1])
 
 
 class Records:
@@ -87,9 +51,13 @@ class Records:
         Where each memory begins in the file's addresses; 0 if it is the only one.
     zero : int
         Cycle of the run that is 0 in the file.
+    clock : Clock
+        Of the file.
+    counted : structured array
+        The engine's counts of the selection, whole segments where it has a window.
     note : str
         What a user may not expect; empty for nothing.
-    selected, written : Tally
+    selected, written : AccessTally
         What went by so far: accesses in the run's cycles, records in the file's.
 
     Raises
@@ -108,27 +76,28 @@ class Records:
         hz: int = 0,
         is_apart: bool = False,
     ) -> None:
-        self.trace, self.options, self.aligns, self._apart = trace, options, aligns, is_apart
+        self.trace, self.options, self.aligns = trace, options, aligns
         self.burst = burst_bytes if options.burst_bytes is None else options.burst_bytes
         self._check_burst()
         self.selection = options.selection
         self.note = ""
-        self._counted = self._count(self.selection)
+        self.counted = self._count(self.selection)
         placed = Selection(unit=self.selection.unit, memory=self.selection.memory)
         if self.selection.memory is None:
             chosen = self._memories(memories)
             self.selection = replace(self.selection, memory=chosen)
-            self._counted = self._count(self.selection)
+            self.counted = self._count(self.selection)
             placed = replace(placed, memory=chosen if memories else None)
         self.segments = self._segments(self.selection)
-        if not len(self._counted):
+        if not len(self.counted):
             raise TraceError(
                 f"{trace.path}: holds no accesses in the selection; see firemesh trace stats"
             )
-        self.base, self.regions = self._places(self._count(placed))
+        self.base, self.regions = places_of(trace, self._count(placed), self.burst, is_apart)
         self.zero = self._zero() if options.relative else 0
-        self.hz, self._times, self._per = self._clock(hz)
-        self.selected, self.written = Tally(), Tally()
+        end = int(trace.segments["cycle1"][self.segments[-1]])
+        self.clock = clock_of(trace, options.clock_hz, hz, end - self.zero)
+        self.selected, self.written = AccessTally(), AccessTally()
 
     def _check_burst(self) -> None:
         burst = self.burst
@@ -139,27 +108,6 @@ class Records:
         if self.options.merge and not burst:
             raise TraceError("--merge: joins accesses to a burst; name its size with --burst-bytes")
 
-    def _clock(self, own: int) -> tuple[int, int, int]:
-        """Return the file's clock in Hz, and what a cycle is of its cycles, as a fraction."""
-        wanted, machine = self.options.clock_hz, int(self.trace.attribute("clock_hz"))
-        if wanted is not None and not 1 <= wanted <= MOST_HZ:
-            raise TraceError(f"--clock: must be 1 to {MOST_HZ} Hz, got {wanted}")
-        hz = own or wanted or machine
-        common = gcd(hz, machine)
-        times, per = hz // common, machine // common
-        if per > MOST_PER:
-            raise TraceError(
-                f"--clock: {hz} Hz is no simple part of the machine's {machine} Hz; choose another"
-            )
-        cycles = int(self.trace.segments["cycle1"][self.segments[-1]]) - self.zero
-        if cycles * times // per >= MOST_TICKS:
-            slower = "" if own else ", or choose a slower --clock"
-            raise TraceError(
-                f"{self.trace.path}: its cycles go beyond 2**62 at {hz} Hz; export a part with "
-                f"--cycles and --relative{slower}"
-            )
-        return hz, times, per
-
     def refuse_doors(self) -> None:
         """Refuse the network's doors among the memories, which hold packets and no accesses.
 
@@ -167,7 +115,7 @@ class Records:
         ------
         TraceError
         """
-        used = {self.trace.memories[number] for number in np.unique(self._counted["memory"])}
+        used = {self.trace.memories[number] for number in np.unique(self.counted["memory"])}
         if doors := used & set(NETWORK_MEMORIES):
             raise TraceError(
                 f"--memory: {min(doors)} is no memory, packets go through it; leave it out, or "
@@ -199,7 +147,7 @@ class Records:
 
     def _memories(self, wanted: Sequence[str]) -> list[str]:
         """Return the memories that are taken."""
-        used = [self.trace.memories[number] for number in np.unique(self._counted["memory"])]
+        used = [self.trace.memories[number] for number in np.unique(self.counted["memory"])]
         if not wanted:
             return used
         found = [name for name in wanted if name in used][:1] or used[:1]
@@ -210,32 +158,6 @@ class Records:
     def _zero(self) -> int:
         first = int(self.trace.segments["cycle0"][self.segments[0]])
         return first if self.selection.cycles is None else max(first, self.selection.cycles[0])
-
-    def _places(self, counted: NDArray[Any]) -> tuple[NDArray[np.uint64], list[dict[str, Any]]]:
-        """Return where memories begin in the file's addresses, also as JSON has it.
-
-        Parameters
-        ----------
-        counted : structured array
-            Counts of all layers, frames and cycles, so that files of parts have the same places.
-        """
-        trace, at, regions = self.trace, 0, []
-        step = max(PAGE, self.burst)  # a burst is of one memory
-        base = np.zeros((len(trace.memories), len(trace.units)), np.uint64)
-        for memory in np.unique(counted["memory"]).tolist():
-            size = int(trace.table("memories")["bytes"][memory]) or UNKNOWN_BYTES
-            mine = counted["unit"][counted["memory"] == memory]
-            for unit in np.unique(mine).tolist():
-                base[memory, unit] = at
-                names = {"memory": trace.memories[memory], "unit": trace.units[unit]}
-                regions.append(names | {"base": at, "bytes": size})
-                at += 0 if self._apart else -(-size // step) * step
-                if max(at, size) > MOST_ADDRESS:
-                    raise TraceError(
-                        f"{trace.path}: its memories hold more than 2**62 bytes; choose some with "
-                        "--memory and --unit"
-                    )
-        return base, regions
 
     def blocks(self, progress: Progress) -> Iterator[NDArray[Any]]:
         """Yield records, of dtype `firemesh.traces.schema.ACCESS`, by cycle, unit and sequence.
@@ -267,14 +189,14 @@ class Records:
                 if len(words):
                     yield self._tallied(words)
             progress(int(block["cycle"][-1]) - low, high - low)
-        self._check()
+        self.check()
         if len(pending):
             yield self._tallied(pending)
         progress(high - low, high - low)
 
     def _cut(self, block: NDArray[Any], pending: Words, most: int) -> tuple[Words, Words]:
         """Return the record that the next access may join, and those before it."""
-        rule = self._times, self._per, self.burst, self.aligns, self.options.merge
+        rule = self.clock.times, self.clock.per, self.burst, self.aligns, self.options.merge
         out = np.empty((len(pending) + most, 3), np.uint64)
         out[: len(pending)] = pending
         words = block.view(np.uint64).reshape(-1, 3)
@@ -291,7 +213,7 @@ class Records:
         self.written.add(records)
         return records
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Compare what went by with what the engine counted, if that is known."""
         if self.selection.cycles is not None:
             if not self.selected.count:
@@ -301,7 +223,7 @@ class Records:
                     f"{high}; see firemesh trace stats"
                 )
             return
-        told = (int(self._counted[name].sum(dtype=np.int64)) for name in ("count", "bytes"))
+        told = (int(self.counted[name].sum(dtype=np.int64)) for name in ("count", "bytes"))
         if tuple(told) != (self.selected.count, self.selected.bytes):
             raise TraceError(
                 f"{self.trace.path}: holds other accesses than were counted; see firemesh trace "
@@ -310,10 +232,7 @@ class Records:
 
     def facts(self) -> dict[str, Any]:
         """Return what the side file tells of selection, places and totals."""
-        trace, selected = self.trace, asdict(self.selected)
-        selected["accesses"] = selected.pop("count")
-        written = asdict(self.written)
-        written["records"] = written.pop("count")
+        trace = self.trace
         return {
             "trace": trace.path.name,
             "network": trace.attribute("network"),
@@ -322,11 +241,11 @@ class Records:
             "selection": self.selection.facts(),
             "cycle_0_is_cycle_of_run": self.zero,
             "machine_clock_hz": int(trace.attribute("clock_hz")),
-            "clock_hz": self.hz,
+            "clock_hz": self.clock.hz,
             "burst_bytes": self.burst,
             "merged": self.options.merge,
             "addresses": self.regions,
             "note": self.note,
-            "selected": selected,
-            "written": written,
+            "selected": self.selected.facts("accesses"),
+            "written": self.written.facts("records"),
         }

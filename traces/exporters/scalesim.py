@@ -14,7 +14,6 @@ import numpy as np
 from ..errors import TraceError
 from ..reader import Trace
 from .exporter import Exporter, Options, Progress, Report
-from .records import Tally
 from .scalesim_operands import (
     DRAM,
     OFFSETS,
@@ -28,6 +27,7 @@ from .scalesim_operands import (
 from .scalesim_plan import Part, Plan
 from .scalesim_rows import most_at_once, whole_cycles, write_rows
 from .scalesim_topology import config, topology
+from .tally import AccessTally
 
 
 class Measured(NamedTuple):
@@ -35,7 +35,7 @@ class Measured(NamedTuple):
 
     Parameters
     ----------
-    tally : Tally
+    tally : AccessTally
         Of accesses.
     elements : int
     most : int
@@ -46,7 +46,7 @@ class Measured(NamedTuple):
         Address of the operand's first element in DRAM; 0 for an SRAM.
     """
 
-    tally: Tally
+    tally: AccessTally
     elements: int
     most: int
     base: Ints
@@ -85,7 +85,7 @@ def _blocks(plan: Plan, part: Part, source: Source) -> Iterator[Any]:
 
 def _measure(plan: Plan, part: Part, source: Source) -> Measured:
     """Go through an operand's accesses of a layer before they are written."""
-    trace, tally = plan.trace, Tally()
+    trace, tally = plan.trace, AccessTally()
     is_dram = source in DRAM
     base = np.zeros(len(trace.units), np.int64) if is_dram else plan.bases[source][0]
     total, low, high = 0, 1 << 62, 0

@@ -1,12 +1,13 @@
-"""What was selected of a trace's packets, counted while they are written."""
+"""What was selected of a trace, and what was written, counted on the way."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-class Tally:
+class PacketTally:
     """Counts packets.
 
     Attributes
@@ -55,3 +56,40 @@ class Tally:
         return {"records": records, "deliveries": deliveries, "flits": flits} | {
             name: None if cycle is None else cycle - zero for name, cycle in cycles.items()
         }
+
+
+@dataclass
+class AccessTally:
+    """Counts accesses, or the records that they become.
+
+    Parameters
+    ----------
+    count, reads, writes, bytes : int
+    first_cycle, last_cycle : int or None
+        None before the first.
+    """
+
+    count: int = 0
+    reads: int = 0
+    writes: int = 0
+    bytes: int = 0
+    first_cycle: int | None = None
+    last_cycle: int | None = None
+
+    def add(self, block: NDArray[Any]) -> None:
+        """Count a block of dtype ACCESS, by cycle."""
+        if not len(block):
+            return
+        writes = int(np.count_nonzero(block["op"]))
+        self.count += len(block)
+        self.reads += len(block) - writes
+        self.writes += writes
+        self.bytes += int(block["size"].sum(dtype=np.int64))
+        if self.first_cycle is None:
+            self.first_cycle = int(block["cycle"][0])
+        self.last_cycle = int(block["cycle"][-1])
+
+    def facts(self, what: str) -> dict[str, int | None]:
+        """Return the counts, fit for JSON; ``what`` names the things."""
+        names = ("reads", "writes", "bytes", "first_cycle", "last_cycle")
+        return {what: self.count} | {name: getattr(self, name) for name in names}

@@ -13,7 +13,7 @@ from ..schema import NETWORK_MEMORIES
 from ..selection import Selection, numbers
 from .exporter import Options, Progress
 from .sent import Sent
-from .tally import Tally
+from .tally import PacketTally
 
 Ints = NDArray[np.int64]
 
@@ -43,7 +43,7 @@ class Traffic:
         The run's cycle that counts as 0.
     end : int
         The one after the last cycle, counted from ``zero``.
-    tally : Tally
+    tally : PacketTally
         Of what `sent` has yielded.
     width, height : int
         Of the mesh.
@@ -76,7 +76,7 @@ class Traffic:
         self.segments["cycle1"] = np.minimum(self.segments["cycle1"], np.uint64(self._high))
         self.zero = int(self.segments["cycle0"][0]) if options.relative else 0
         self.end = int(self.segments["cycle1"][-1]) - self.zero
-        self.tally = Tally()
+        self.tally = PacketTally()
         units = trace.table("units")
         self.width, self.height = (int(units[name].max()) + 1 for name in ("x", "y"))
         self.node: Ints = units["x"].astype(np.int64) + self.width * units["y"].astype(np.int64)
@@ -137,7 +137,7 @@ class Traffic:
         TraceError
             At the end, when no packet was selected.
         """
-        self.tally = Tally()
+        self.tally = PacketTally()
         for place, whole in self.whole(progress):
             chosen = self.chosen(whole)
             if chosen.any():

@@ -180,7 +180,7 @@ def _write_changes(records: Records, ports: Ports, file: IO[bytes], progress: Pr
         _begin_segment(records, segment, changes, file)
     file.write(_rest(changes, end - records.zero).data)
     file.write(changes.time(end - records.zero).encode())
-    records._check()
+    records.check()
     progress(end - begin, end - begin)
 
 
