@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import TraceError
+from ..progress import Progress, silent
 from ..reader import Trace
 from ..selection import ALL, Selection
 from .counted import counters_of, counts, note_of_cut, pes_of, slots_of
 from .figure import SMALL, name_units, short, title
-from .finding import Finding, Progress, about, silent, table
-from .window import Floats, Ints, Window, cycles_inside, window
+from .finding import Finding, table
+from .window import Floats, Ints, Window, about, cycles_inside, window
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -146,7 +147,7 @@ def _finding(
         layer=np.repeat(layers, len(units)), unit=np.tile(units, len(layers)),
         **{name: counts(amount.ravel()) for name, amount in amounts.items()},
     )  # fmt: skip
-    return Finding("balance", rows, facts, series)
+    return Finding("balance", rows, facts, series, draw, (8, 4.5))
 
 
 def _most(amounts: Floats) -> Ints:

@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernel import kernel
+from ..progress import Progress, silent
 from ..reader import Trace
 from ..selection import ALL, Selection
 from .figure import end_of, mark_layers, time_axis, title
-from .finding import Finding, Progress, about, silent, table
-from .window import Bins, bins_of, blocks, check_inside, window, words
+from .finding import Finding, table
+from .window import Bins, about, bins_of, blocks, check_inside, window, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,7 +102,7 @@ def _finding(
         cycle=np.tile(time.starts, count), accesses=mine[..., 0].ravel(),
         bytes=mine[..., 1].ravel(), bytes_per_cycle=rate.ravel(),
     )  # fmt: skip
-    return Finding("bandwidth", rows, facts, series)
+    return Finding("bandwidth", rows, facts, series, draw, (8, 7))
 
 
 def draw(found: Finding, figure: "Figure") -> None:

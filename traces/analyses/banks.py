@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from ..errors import TraceError
 from ..kernel import kernel
+from ..progress import Progress, silent
 from ..reader import Trace
 from ..selection import ALL, Selection
 from .figure import short_numbers, title
-from .finding import Finding, Progress, about, silent, table
-from .window import blocks, window, words
+from .finding import Finding, table
+from .window import about, blocks, window, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -215,7 +216,7 @@ def _finding(
             "extra", "extra_worst")  # fmt: skip
     series = _series(trace, layout, of_bank[..., COUNT])
     of_banks = ("memory", "unit", "op", "bank", "accesses")
-    return Finding("banks", _columns(told, rows), facts, _columns(of_banks, series))
+    return Finding("banks", _columns(told, rows), facts, _columns(of_banks, series), draw, (8, 5))
 
 
 def _series(trace: Trace, layout: Layout, used: Ints) -> list[Any]:

@@ -4,19 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from ..progress import Progress
     from ..reader import Trace
     from ..selection import Selection
-    from .finding import Finding, Progress
+    from .finding import Finding
 
 SELECTION = ("layer", "unit", "memory", "op", "frame", "cycles")
 
 
 class Analysis(NamedTuple):
-    """An analysis: a file of this folder with a function of its name, and ``draw``.
+    """An analysis: a file of this folder with a function of its name.
 
     ``NAME(trace, selection, progress=..., **options)`` returns a
-    `firemesh.traces.analyses.finding.Finding`, ``draw(finding, figure)`` paints it on a
-    matplotlib figure.
+    `firemesh.traces.analyses.finding.Finding`, which knows how it is drawn.
 
     Parameters
     ----------
@@ -26,59 +26,48 @@ class Analysis(NamedTuple):
         Fields of `firemesh.traces.selection.Selection`.
     options : tuple of str
         Its own ones.
-    size : (float, float)
-        Inches of its figure.
     """
 
     about: str
     heeds: tuple[str, ...] = SELECTION
     options: tuple[str, ...] = ()
-    size: tuple[float, float] = (8.0, 5.0)
 
 
 ANALYSES = {
     "bandwidth": Analysis(
         "Tell how many bytes each memory reads and writes over time.",
         options=("bins",),
-        size=(8, 7),
     ),
     "balance": Analysis(
         "Tell how evenly the PEs share the work of each layer.",
         options=("of",),
-        size=(8, 4.5),
     ),
     "banks": Analysis(
         "Tell how accesses spread over the banks of memories, and how many conflict.",
         options=("banks", "ports", "interleave"),
-        size=(8, 5),
     ),
     "energy": Analysis(
         "Tell the energy of each component or layer, and power over time.",
         heeds=("layer", "unit", "frame", "cycles"),
         options=("bins", "by"),
-        size=(9, 6),
     ),
     "fifo": Analysis(
         "Tell how many messages wait in the event FIFO of each PE over time.",
         heeds=("layer", "unit", "frame", "cycles"),
         options=("bins",),
-        size=(8, 5),
     ),
     "links": Analysis(
         "Tell how many flits each link of the network carries, and map them.",
         heeds=("layer", "unit", "frame"),
-        size=(6, 5),
     ),
     "reuse": Analysis(
         "Tell how soon blocks of memories are touched again, and what caches would hit.",
         options=("block", "bins"),
-        size=(8, 5),
     ),
     "utilization": Analysis(
         "Tell what the multipliers of each PE do, and what their slots are lost to, over time.",
         heeds=("layer", "unit", "frame", "cycles"),
         options=("bins",),
-        size=(9, 6),
     ),
 }
 """Name -> analysis. Their files are imported when they are asked for, kernels with them."""
@@ -129,8 +118,8 @@ def analyse(
     (np.str_('storage'), 3192)
     """
     from ..errors import TraceError
+    from ..progress import silent
     from ..selection import ALL
-    from .finding import silent
 
     if name not in ANALYSES:
         raise TraceError(f"analysis: must be one of {', '.join(ANALYSES)}, got {name}")

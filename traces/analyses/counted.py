@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from ..errors import TraceError
 from ..kernel import kernel
+from ..progress import Progress, silent
 from ..reader import Trace
 from ..schema import dtype_of
 from ..selection import Selection, numbers
-from .finding import Progress, silent
 from .window import Floats, Ints, Window, parts_inside, words
 
 Array = NDArray[Any]

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ..errors import TraceError
 from ..kernel import kernel
+from ..progress import Progress, silent
 from ..reader import Trace
 from ..selection import ALL, Selection, numbers
 from .counted import counts, note_of_cut, rows_of, slots_of
@@ -20,11 +21,12 @@ from .figure import (
     time_axis,
     title,
 )
-from .finding import Finding, Progress, about, silent, table
+from .finding import Finding, table
 from .window import (
     Bins,
     Floats,
     Window,
+    about,
     bins_of,
     blocks,
     check_inside,
@@ -153,7 +155,7 @@ def energy(
         cycle=time.starts, **{name: parts.of_bin[:, i] for i, name in enumerate(parts.names)},
         total_pj=parts.of_bin.sum(axis=1),
     )  # fmt: skip
-    return Finding("energy", rows, facts, series)
+    return Finding("energy", rows, facts, series, draw, (9, 6))
 
 
 def _memories(

@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from ..errors import TraceError
 from ..kernel import kernel
+from ..progress import Progress, silent
 from ..reader import Trace
 from ..selection import ALL, Selection, numbers
 from .figure import SMALL, end_of, mark_layers, time_axis, title
-from .finding import Finding, Progress, about, silent, table
-from .window import Bins, Window, bins_of, window, words
+from .finding import Finding, table
+from .window import Bins, Window, about, bins_of, window, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -225,7 +226,7 @@ def _finding(
         unit=np.repeat(names[units], time.n), cycle=np.tile(time.starts, n),
         cycles=np.tile(looked, n), mean=mean.ravel(), peak=queues.peak[units].ravel(),
     )  # fmt: skip
-    return Finding("fifo", rows, facts, series)
+    return Finding("fifo", rows, facts, series, draw, (8, 5))
 
 
 def draw(found: Finding, figure: "Figure") -> None:

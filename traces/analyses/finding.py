@@ -3,23 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TraceError
 from ..figures import FORMS, check, draw
-from ..reader import Trace
-from ..selection import Selection
-from .window import layer_spans, window
 
-Progress = Callable[[int, int], None]
-"""Called with what is done and what there is in all."""
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-
-def silent(done: int, total: int) -> None:
-    """Tell nobody of progress."""
+Paint = Callable[["Finding", "Figure"], None]
+"""Draws a finding on a figure of matplotlib."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +32,18 @@ class Finding:
         What holds for the whole, fit for JSON.
     series : structured array, optional
         What the figure draws, such as a row for each bin of time and memory.
+    paint : callable, optional
+        Draws it on a figure; None where there is nothing to look at.
+    size : (float, float)
+        Inches of the figure.
     """
 
     name: str
     rows: NDArray[Any]
     facts: dict[str, Any] = field(default_factory=dict)
     series: NDArray[Any] | None = None
+    paint: Paint | None = None
+    size: tuple[float, float] = (8.0, 5.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as JSON has it; numbers that are not known are null."""
@@ -56,13 +58,12 @@ class Finding:
         TraceError
             When matplotlib is missing, or the name ends otherwise.
         """
-        from .catalogue import ANALYSES, module
-
-        path = Path(path)
+        path, paint = Path(path), self.paint
         if path.suffix not in FORMS:
             raise TraceError(f"{path}: must end in {' or '.join(FORMS)}; rename it")
         check()
-        draw(path, ANALYSES[self.name].size, lambda figure: module(self.name).draw(self, figure))
+        if paint is not None:
+            draw(path, self.size, lambda figure: paint(self, figure))
 
 
 def records(rows: NDArray[Any]) -> list[dict[str, Any]]:
@@ -83,17 +84,3 @@ def table(**columns: Any) -> NDArray[Any]:
     for name, array in arrays.items():
         rows[name] = array
     return rows
-
-
-def about(trace: Trace, selection: Selection) -> dict[str, Any]:
-    """Return the facts that every analysis begins with; ``layers`` tells when each runs."""
-    told = {
-        "trace": trace.path.name,
-        "network": trace.attribute("network"),
-        "clock_hz": int(trace.attribute("clock_hz")),
-        "selection": selection.facts(),
-        "layers": layer_spans(trace, window(trace, selection)),
-    }
-    if not trace.complete:
-        told["unfinished"] = "the run has not come to its end; this is of what there is so far"
-    return told

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import TraceError
+from ..progress import Progress, silent
 from ..reader import Trace
 from ..selection import ALL, Selection, numbers
 from . import mesh_map
 from .counted import rows_of
 from .figure import title
-from .finding import Finding, Progress, about, silent, table
-from .window import Floats, Ints, window
+from .finding import Finding, table
+from .window import Floats, Ints, about, window
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,7 +113,7 @@ def _finding(
         {"unit": name, "x": int(unit["x"]), "y": int(unit["y"])}
         for name, unit in zip(trace.units, units, strict=True)
     ]
-    return Finding("links", rows[np.argsort(-total, kind="stable")], facts, series)
+    return Finding("links", rows[np.argsort(-total, kind="stable")], facts, series, draw, (6, 5))
 
 
 def draw(found: Finding, figure: "Figure") -> None:

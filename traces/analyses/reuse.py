@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TraceError
+from ..progress import Progress, silent
 from ..reader import Trace
 from ..selection import ALL, Selection, numbers
 from . import lru
 from .figure import look_of, title
-from .finding import Finding, Progress, about, silent, table
-from .window import Bins, bins_of, blocks, window, words
+from .finding import Finding, table
+from .window import Bins, about, bins_of, blocks, window, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -198,7 +199,7 @@ def _finding(trace: Trace, stacks: Stacks, size: Ints, facts: dict[str, Any]) ->
     of_curve = ("memory", "distance", "count", "blocks", "bytes", "hit_share")
     own = {name: int(trace.table("memories")["bytes"][trace.memories.index(name)]) for name in sets}
     facts |= {"working_sets": sets, "memory_bytes": own}
-    return Finding("reuse", _columns(told, rows), facts, _columns(of_curve, series))
+    return Finding("reuse", _columns(told, rows), facts, _columns(of_curve, series), draw, (8, 5))
 
 
 def _columns(names: tuple[str, ...], rows: list[Any]) -> Array:

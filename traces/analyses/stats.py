@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TraceError
+from ..progress import Progress, silent
 from ..reader import Trace
 from ..selection import ALL, Selection, numbers
 from ..totals import totals
 from .counted import counters_of, rows_of
-from .finding import Progress, silent
 from .window import window
 
 TABLES = {"accesses": "counters", "slots": "slots", "flits": "flits", "stalls": "vc_stalls"}

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernel import kernel, lowest_bit, popcount
+from ..progress import Progress, silent
 from ..reader import Trace
 from ..selection import ALL, Selection, numbers
 from .counted import counts, note_of_cut, pes_of, slots_of
@@ -21,8 +22,8 @@ from .figure import (
     time_axis,
     title,
 )
-from .finding import Finding, Progress, about, silent, table
-from .window import Bins, Floats, Ints, Window, bins_of, check_inside, spread, window, words
+from .finding import Finding, table
+from .window import Bins, Floats, Ints, Window, about, bins_of, check_inside, spread, window, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -191,7 +192,7 @@ def _finding(
         cycle=time.starts, active=active.sum(axis=0) * multipliers / there,
         **{name: over_time[:, i] / there for i, name in enumerate(causes)},
     )  # fmt: skip
-    return Finding("utilization", rows, facts, series)
+    return Finding("utilization", rows, facts, series, draw, (9, 6))
 
 
 def draw(found: Finding, figure: "Figure") -> None:

@@ -1,17 +1,15 @@
 """The part of a run that an analysis looks at, and its bins of time."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TraceError
+from ..progress import Progress
 from ..reader import Trace
 from ..selection import Selection, numbers
-
-if TYPE_CHECKING:
-    from .finding import Progress
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -166,7 +164,7 @@ def spread(trace: Trace, part: Window, time: Bins, amount: Floats) -> Floats:
 
 
 def blocks(
-    trace: Trace, selection: Selection, part: Window, progress: "Progress", order: str | None = None
+    trace: Trace, selection: Selection, part: Window, progress: Progress, order: str | None = None
 ) -> Iterator[NDArray[Any]]:
     """Yield the accesses of a selection block by block, and tell how far it is.
 
@@ -205,3 +203,17 @@ def words(block: NDArray[Any]) -> NDArray[np.uint64]:
     """Return a block as uint64[n, 3], as kernels take it: see `firemesh.traces.exporters.cut`."""
     plain: NDArray[np.uint64] = np.ascontiguousarray(block).view(np.uint64).reshape(-1, 3)
     return plain
+
+
+def about(trace: Trace, selection: Selection) -> dict[str, Any]:
+    """Return the facts that every analysis begins with; ``layers`` tells when each runs."""
+    told = {
+        "trace": trace.path.name,
+        "network": trace.attribute("network"),
+        "clock_hz": int(trace.attribute("clock_hz")),
+        "selection": selection.facts(),
+        "layers": layer_spans(trace, window(trace, selection)),
+    }
+    if not trace.complete:
+        told["unfinished"] = "the run has not come to its end; this is of what there is so far"
+    return told

@@ -5,11 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..progress import Progress as Progress
 from ..reader import Trace
 from ..selection import ALL, Selection
-
-Progress = Callable[[int, int], None]
-"""Called with what is done and what there is in all, of segments or cycles."""
 
 
 @dataclass(frozen=True)
