@@ -10,8 +10,8 @@ from .cli_trace_options import AsJson, Cycles, Frame, Layer, Memory, Op, Unit, s
 from .console import console, progress
 
 if TYPE_CHECKING:
-    from ..traces.diff import Difference
-    from ..traces.diff_streams import Divergence
+    from ..traces.diff.difference import Difference
+    from ..traces.diff.streams import Divergence
 
 SAME, DIFFERENT = 0, 1
 MOST_LINES = 20
@@ -42,7 +42,7 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Tell where two traces begin to differ, and in what; exit code 1 when they do."""
-    from ..traces.diff import diff as compare
+    from ..traces.diff.difference import diff as compare
     from ..traces.opened import open_trace
 
     chosen = selection(layer, unit, memory, op, frame, cycles)

@@ -11,11 +11,11 @@ from analysed_runs import ended, runs
 
 import firemesh
 from firemesh.emulator.cli import main
-from firemesh.traces import diff_same
-from firemesh.traces.diff import diff
-from firemesh.traces.diff_rows import What, accesses_of
-from firemesh.traces.diff_sides import Common, Side
-from firemesh.traces.diff_streams import Pair
+from firemesh.traces.diff import same
+from firemesh.traces.diff.difference import diff
+from firemesh.traces.diff.rows import What, accesses_of
+from firemesh.traces.diff.sides import Common, Side
+from firemesh.traces.diff.streams import Pair
 from firemesh.traces.errors import TraceError
 from firemesh.traces.selection import Selection
 
@@ -142,7 +142,7 @@ def test_first_packet_and_arrival_that_differ_are_those_of_sorted_lists(full, na
 def test_segments_that_are_stored_alike_need_not_be_told(full, names, monkeypatch):
     with firemesh.open_trace(full(names[0])) as a, firemesh.open_trace(full(names[1])) as b:
         found = diff(a, b).to_dict()
-        monkeypatch.setattr(diff_same.Stored, "is_same", lambda self, i, k: False)
+        monkeypatch.setattr(same.Stored, "is_same", lambda self, i, k: False)
         slow = diff(a, b).to_dict()
     skipped = found["compared"].pop("stored_alike")
     assert skipped == {("mnf", "mnf"): 4, ("frames", "mnf"): 4, ("frames", "others"): 4}.get(

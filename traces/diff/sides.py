@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import TraceError
-from .reader import Trace
-from .schema import NETWORK_MEMORIES, OPS
-from .selection import Selection, Wanted, numbers
+from ..errors import TraceError
+from ..reader import Trace
+from ..schema import NETWORK_MEMORIES, OPS
+from ..selection import Selection, Wanted, numbers
 
 Ints = NDArray[np.int64]
 SPAN_SHIFT = 40

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from .diff_sides import Common
-from .reader import Trace
-from .schema import ATTRIBUTES
+from ..reader import Trace
+from ..schema import ATTRIBUTES
+from .sides import Common
 
 PROVENANCE = ("command", "program_version", "schema_version", "values")
 """Attributes that tell how a trace was made, not what happened; they do not make it differ."""

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .diff_sides import CYCLE_MASK, Common, Side
-from .kernel import kernel
-from .schema import ACCESS, NETWORK_MEMORIES, OPS, PACKET_SHIFT
+from ..kernel import kernel
+from ..schema import ACCESS, NETWORK_MEMORIES, OPS, PACKET_SHIFT
+from .sides import CYCLE_MASK, Common, Side
 
 Rows = NDArray[np.uint64]
 """uint64[n, k]: rows in the order of time; column 0 is the cycle that is compared."""

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .diff_sides import Common, Side
-from .schema import OPS
+from ..schema import OPS
+from .sides import Common, Side
 
 TABLES = {"slots": "cause", "vc_stalls": "wait"}
 """Other things than accesses that are counted by unit -> what they are told by."""

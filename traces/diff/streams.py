@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .diff_rows import Rows, What, first_difference
-from .diff_same import Stored
-from .diff_sides import Side
+from .rows import Rows, What, first_difference
+from .same import Stored
+from .sides import Side
 
 CONTEXT = 4
 """Rows that are told before the first difference, and from it on."""

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from . import diff_facts
-from .diff_rows import accesses_of, arrivals_of, packets_of
-from .diff_same import Stored
-from .diff_sides import sides_of
-from .diff_streams import Divergence, Pair
-from .diff_totals import cycles_of, totals
-from .reader import Trace
-from .selection import ALL, Selection
+from ..reader import Trace
+from ..selection import ALL, Selection
+from . import facts
+from .rows import accesses_of, arrivals_of, packets_of
+from .same import Stored
+from .sides import sides_of
+from .streams import Divergence, Pair
+from .totals import cycles_of, totals
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Difference:
         What both have and the selection leaves: names of ``layers``, ``units``, ``memories``;
         ``segments_a``, ``segments_b``, and ``stored_alike``, those that needed not be told.
     attributes, names : list of dict
-        See `firemesh.traces.diff_facts.attributes` and `names`.
+        See `firemesh.traces.diff.facts.attributes` and `names`.
     access, packet, arrival : Divergence or None
         The first of each, in order of cycles, that one trace has and the other has not.
     totals, cycles : list of dict
-        See `firemesh.traces.diff_totals.totals` and `cycles_of`.
+        See `firemesh.traces.diff.totals.totals` and `cycles_of`.
     """
 
     a: str
@@ -125,7 +125,7 @@ def diff(
     }  # fmt: skip
     access, packet, arrival = found
     return Difference(
-        a.path.name, b.path.name, compared, diff_facts.attributes(a, b),
-        diff_facts.names(a, b, common), access, packet, arrival,
+        a.path.name, b.path.name, compared, facts.attributes(a, b),
+        facts.names(a, b, common), access, packet, arrival,
         totals(first, second, common, selection.cycles), cycles_of(first, second, common),
     )  # fmt: skip

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .diff_sides import Side
-from .file import UNREADABLE
-from .reader import Trace
-from .schema import COLUMNS
+from ..file import UNREADABLE
+from ..reader import Trace
+from ..schema import COLUMNS
+from .sides import Side
 
 PART = 1 << 20
 """Rows of a table that are read at once."""

@@ -1,0 +1,1 @@
+"""Where two traces begin to differ, and in what."""
