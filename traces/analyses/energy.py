@@ -220,7 +220,7 @@ def _by_component(parts: Parts, total: float, time: float) -> Array:
     mine = of.sum(axis=1)
     return table(
         component=np.array(parts.names), read_pj=split[:, 0], write_pj=split[:, 1], total_pj=mine,
-        share=mine / total if total else np.zeros(len(mine)), mw=mine / time,
+        share=mine / total if total else np.full(len(mine), np.nan), mw=mine / time,
     )  # fmt: skip
 
 
@@ -229,7 +229,7 @@ def _by_layer(
 ) -> Array:
     of = mine.sum(axis=1)
     return table(
-        layer=layers, cycles=counts(cycles), total_pj=of, share=of / total if total else of,
+        layer=layers, cycles=counts(cycles), total_pj=of, share=of / total if total else np.full(len(of), np.nan),
         mw=of / cycles * mw_of_pj, **{f"{name}_pj": mine[:, i] for i, name in enumerate(names)},
     )  # fmt: skip
 
