@@ -229,7 +229,8 @@ def _by_layer(
 ) -> Array:
     of = mine.sum(axis=1)
     return table(
-        layer=layers, cycles=counts(cycles), total_pj=of, share=of / total if total else np.full(len(of), np.nan),
+        layer=layers, cycles=counts(cycles), total_pj=of,
+        share=of / total if total else np.full(len(of), np.nan),
         mw=of / cycles * mw_of_pj, **{f"{name}_pj": mine[:, i] for i, name in enumerate(names)},
     )  # fmt: skip
 

@@ -93,7 +93,8 @@ def _finding(
         x=units["x"][of["source"]], y=units["y"][of["source"]],
         to_x=units["x"][of["target"]], to_y=units["y"][of["target"]],
         flits=total, flits_per_cycle=total / facts["cycles"],
-        share=np.where(whole, total / np.maximum(whole, 1), np.nan), peak_flits_per_cycle=rate.max(axis=0),
+        share=np.where(whole, total / np.maximum(whole, 1), np.nan),
+        peak_flits_per_cycle=rate.max(axis=0),
         peak_layer=np.where(total > 0, np.array(trace.layers)[layers][peak], ""),
     )  # fmt: skip
     between = np.flatnonzero(~is_door)
