@@ -81,7 +81,8 @@ def mark_layers(axes: "Axes", found: Finding, with_names: bool = True) -> None:
     """
     spans = found.facts["layers"]
     low, high = spans[0]["first_cycle"], spans[-1]["end_cycle"]
-    room = 0.8 * float(axes.get_figure(root=True).get_size_inches()[0])  # type: ignore[union-attr]
+    figure: Any = axes.get_figure(root=True)
+    room = 0.8 * float(figure.get_size_inches()[0])
     free = -float("inf")
     for span in spans:
         begin, end = span["first_cycle"], span["end_cycle"]
