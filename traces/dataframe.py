@@ -7,33 +7,11 @@ import numpy as np
 from .errors import TraceError
 from .parquet import COLUMNS, column_dtype, names_of, segment_of
 from .reader import Trace
-from .schema import NETWORK_MEMORIES
-from .selection import Selection, numbers
+from .selected import counted
+from .selection import Selection
 
 MOST_ROWS = 20_000_000
 """About 0.6 GB."""
-
-
-def count(trace: Trace, selection: Selection) -> int:
-    """Return how many accesses a selection has without its window of cycles, as they were counted.
-
-    Raises
-    ------
-    TraceError
-        When a name is unknown.
-    """
-    counters = trace.counters(by=("frame", "layer", "unit", "memory", "op"))
-    keep = np.ones(len(counters), bool)
-    if selection.frame is not None:
-        keep &= counters["frame"] == selection.frame
-    for name in ("layer", "unit", "memory", "op"):
-        names = getattr(trace, {"memory": "memories"}.get(name, f"{name}s"))
-        wanted = numbers(names, getattr(selection, name), name)
-        if wanted is not None:
-            keep &= np.isin(counters[name], [names[number] for number in wanted])
-    if selection.memory is None:
-        keep &= ~np.isin(counters["memory"], NETWORK_MEMORIES)
-    return int(counters["count"][keep].sum())
 
 
 def dataframe(trace: Trace, selection: Selection) -> Any:
@@ -51,7 +29,7 @@ def dataframe(trace: Trace, selection: Selection) -> Any:
             "to_dataframe: needs pandas, which is not installed; pip install 'firemesh[tables]'"
         ) from None
     if selection.cycles is None:
-        _refuse_above(count(trace, selection))
+        _refuse_above(int(counted(trace, selection)["count"].sum()))
     names, n = names_of(trace), 0
     parts: dict[str, list[Any]] = {name: [] for name in COLUMNS["accesses"]}
     for block in trace.accesses(**selection.arguments):

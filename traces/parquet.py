@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .errors import TraceError
 from .reader import Trace
-from .schema import ACCESS, DELIVERY, NETWORK_MEMORIES, PACKET, PACKET_SHIFT
+from .schema import ACCESS, DELIVERY, PACKET
 from .selection import Wanted, numbers
 
 ROWS_OF_GROUP = 1 << 18
@@ -70,14 +70,9 @@ def packet_parts(trace: Trace, layer: Wanted, frame: int | None) -> Iterator[Par
 
 def delivery_parts(trace: Trace, layer: Wanted, frame: int | None) -> Iterator[Part]:
     """Yield the arrivals of packets, block by block, of dtype `firemesh.traces.schema.DELIVERY`."""
-    for block in trace.accesses(layer, memory=NETWORK_MEMORIES[1], frame=frame):
-        rows = np.empty(len(block), DELIVERY)
-        for name in ("cycle", "unit", "layer"):
-            rows[name] = block[name]
-        rows["flits"] = block["size"]
-        rows["source"] = block["address"] >> np.uint64(PACKET_SHIFT)
-        rows["number"] = block["address"] & np.uint64(0xFFFFFFFF)
-        yield segment_of(trace, block), rows
+    for number in trace._segment_numbers(frame, numbers(trace.layers, layer, "layer")):
+        for rows in trace._arrivals(int(number)):
+            yield int(number), rows
 
 
 def write_parquet(trace: Trace, path: Path, form: str, parts: Iterator[Part]) -> int:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from ..errors import TraceError
 from ..progress import Progress
 from ..reader import Trace
-from ..selection import Selection, numbers
+from ..selected import segments_of
+from ..selection import Selection
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -44,13 +45,10 @@ def window(trace: Trace, selection: Selection) -> Window:
     TraceError
         When it leaves nothing, or names what there is not.
     """
-    layers = numbers(trace.layers, selection.layer, "layer")
     if (trace.segments["layer"] >= len(trace.layers)).any():
         raise trace.damaged("segments", ValueError("it tells of layers that do not exist"))
-    found = trace._segment_numbers(selection.frame, layers)
+    found = segments_of(trace, selection)
     low, high = selection.cycles or (0, trace.cycles)
-    of = trace.segments[found]
-    found = found[(of["cycle1"] > low) & (of["cycle0"] < high)]
     if not len(found):
         raise TraceError(
             f"{trace.path}: nothing runs in the selection; see firemesh trace info for the layers "

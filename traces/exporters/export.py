@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from ..errors import TraceError
+from ..progress import silent
 from ..reader import Trace
 from .accelergy import ACCELERGY
 from .ctf import CTF
@@ -49,8 +51,6 @@ EXPORTERS: dict[str, Exporter] = {
 """Name -> exporter."""
 
 SIDE_SUFFIX = ".meta.json"
-
-
 FLAGS = {"clock_hz": "clock", "burst_bytes": "burst-bytes"}
 """Options of the command line that are named otherwise."""
 
@@ -100,15 +100,25 @@ def export(
     side = side_file(out)
     try:
         with _unfinished(out) as new, _unfinished(side) as new_side:
-            report = exporter.write(trace, new, options, progress or (lambda done, total: None))
-            told = {"format": format, "consumer": exporter.consumer, "keeps": exporter.keeps}
-            told |= {"loses": exporter.loses, "counts": report.counts} | report.facts
+            report = exporter.write(trace, new, options, progress or silent)
+            told = _run(trace) | report.facts
+            told = {"format": format} | _of(exporter) | {"counts": report.counts} | told
             new_side.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
             _put(new, out)
             _put(new_side, side)
     except OSError as error:  # a full disk tells no name, others the one that was written under
         raise OSError(error.errno, error.strerror or str(error), str(out)) from None
     return report
+
+
+def _of(exporter: Exporter) -> dict[str, Any]:
+    return {name: getattr(exporter, name) for name in ("consumer", "keeps", "loses")}
+
+
+def _run(trace: Trace) -> dict[str, Any]:
+    """Return what every side file tells of the run."""
+    names = {name: trace.attribute(name) for name in ("network", "command")}
+    return {"trace": trace.path.name} | names | {"complete": trace.complete}
 
 
 def find_exporter(format: str, options: Options) -> Exporter:

@@ -89,10 +89,6 @@ class _Seen:
         trace, (first, last) = self.trace, self.cycles
         told = {"flits": self.flits, "first_cycle": first, "last_cycle": last}
         return {
-            "trace": trace.path.name,
-            "network": trace.attribute("network"),
-            "command": trace.attribute("command"),
-            "complete": trace.complete,
             "selection": self.selection.facts(),
             "machine_clock_hz": int(trace.attribute("clock_hz")),
             "selected": {self.form: self.count} | told,

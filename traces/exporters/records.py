@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from ..errors import TraceError
 from ..reader import Trace
 from ..schema import ACCESS, NETWORK_MEMORIES
-from ..selection import Selection, numbers
+from ..selected import counted, segments_of
+from ..selection import Selection
 from .clock import clock_of
 from .cut import cut
 from .exporter import Options, Progress
@@ -81,19 +82,19 @@ class Records:
         self._check_burst()
         self.selection = options.selection
         self.note = ""
-        self.counted = self._count(self.selection)
+        self.counted = counted(trace, self.selection)
         placed = Selection(unit=self.selection.unit, memory=self.selection.memory)
         if self.selection.memory is None:
             chosen = self._memories(memories)
             self.selection = replace(self.selection, memory=chosen)
-            self.counted = self._count(self.selection)
+            self.counted = counted(trace, self.selection)
             placed = replace(placed, memory=chosen if memories else None)
-        self.segments = self._segments(self.selection)
+        self.segments = segments_of(trace, self.selection)
         if not len(self.counted):
             raise TraceError(
                 f"{trace.path}: holds no accesses in the selection; see firemesh trace stats"
             )
-        self.base, self.regions = places_of(trace, self._count(placed), self.burst, is_apart)
+        self.base, self.regions = places_of(trace, counted(trace, placed), self.burst, is_apart)
         self.zero = self._zero() if options.relative else 0
         end = int(trace.segments["cycle1"][self.segments[-1]])
         self.clock = clock_of(trace, options.clock_hz, hz, end - self.zero)
@@ -121,29 +122,6 @@ class Records:
                 f"--memory: {min(doors)} is no memory, packets go through it; leave it out, or "
                 "export packets, see firemesh trace formats"
             )
-
-    def _segments(self, wanted: Selection) -> Ints:
-        """Return the numbers of the segments of a selection."""
-        layers = numbers(self.trace.layers, wanted.layer, "layer")
-        segments = self.trace._segment_numbers(wanted.frame, layers)
-        if wanted.cycles is not None:
-            of = self.trace.segments[segments]
-            low, high = wanted.cycles
-            segments = segments[(of["cycle1"] > low) & (of["cycle0"] < high)]
-        return segments
-
-    def _count(self, wanted: Selection) -> NDArray[Any]:
-        """Return the engine's counts of a selection, whole segments where it has a window."""
-        trace, counters = self.trace, self.trace.table("counters")
-        keep = np.isin(counters["segment"], self._segments(wanted)) & (counters["count"] > 0)
-        for name in ("unit", "memory", "op"):
-            names = getattr(trace, {"memory": "memories"}.get(name, f"{name}s"))
-            chosen = numbers(names, getattr(wanted, name), name)
-            if chosen is not None:
-                keep &= np.isin(counters[name], sorted(chosen))
-        if wanted.memory is None:
-            keep &= counters["memory"] < len(trace.memories) - len(NETWORK_MEMORIES)
-        return counters[keep]
 
     def _memories(self, wanted: Sequence[str]) -> list[str]:
         """Return the memories that are taken."""
@@ -234,10 +212,6 @@ class Records:
         """Return what the side file tells of selection, places and totals."""
         trace = self.trace
         return {
-            "trace": trace.path.name,
-            "network": trace.attribute("network"),
-            "command": trace.attribute("command"),
-            "complete": trace.complete,
             "selection": self.selection.facts(),
             "cycle_0_is_cycle_of_run": self.zero,
             "machine_clock_hz": int(trace.attribute("clock_hz")),

@@ -188,10 +188,6 @@ def _facts(plan: Plan) -> dict[str, Any]:
         each = int(base[units[1]] - base[units[0]]) if len(units) > 1 else None
         operands.append(source._asdict() | places | {"elements_of_each_unit": each})
     return {
-        "trace": trace.path.name,
-        "network": trace.attribute("network"),
-        "command": trace.attribute("command"),
-        "complete": trace.complete,
         "selection": plan.selection.facts(),
         "machine_clock_hz": int(trace.attribute("clock_hz")),
         "clock_hz": int(trace.attribute("clock_hz")),

@@ -212,10 +212,6 @@ class Traffic:
         """Return what every side file tells of the trace."""
         trace = self.trace
         return {
-            "trace": trace.path.name,
-            "network": trace.attribute("network"),
-            "command": trace.attribute("command"),
-            "complete": trace.complete,
             "selection": self.options.selection.facts(),
             "mesh": {
                 "width": self.width,
